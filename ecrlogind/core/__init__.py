@@ -1,0 +1,1 @@
+"""Decisions. No clock, no disk, no network, no logger in here: time is an argument."""
