@@ -35,5 +35,5 @@ INCURABLE = frozenset(
 
 
 def can_be_cured_by_waiting(code: str) -> bool:
-    """Whether the start should wait on for what was refused with *code*."""
-    return code not in INCURABLE
+    """Whether the start should wait on for what was refused with *code* (a courier's refusals want a person)."""
+    return code in frozenset(Code) - INCURABLE

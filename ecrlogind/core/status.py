@@ -1,0 +1,215 @@
+"""Status: from how things stand to the verdict, the status document, its table and the one line for systemd.
+
+Nothing in here is ever set by hand: every word is derived from outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ecrlogind.core.credential import SinceBoot
+from ecrlogind.core.plan import CONFLICT, Desired, Login, call_for
+from ecrlogind.core.refusal import can_be_cured_by_waiting
+from ecrlogind.core.settings import Destination, Ready, Settings, Via
+from ecrlogind.core.standing import Delivery, File, Standing
+from ecrlogind.core.wire import Call, Instance, Refusal, Was
+
+VERSION = 1
+
+NO_USER = "no_user"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a status is derived from. *now* is the time since boot, *wall* the same instant by the wall clock."""
+
+    settings: Settings
+    desired: Desired
+    instance: Instance | None
+    files: Mapping[Destination, File]
+    standings: Mapping[Call, Standing]
+    deliveries: Mapping[str, Delivery]
+    asking: frozenset[Call]
+    now: SinceBoot
+    wall: datetime
+
+    def at(self, moment: SinceBoot) -> str:
+        """Return an instant as the document writes it."""
+        return rfc3339(self.wall + (moment - self.now))
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write an aware *moment* in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def error_of(refusal: Refusal | None) -> dict[str, str] | None:
+    """Return *refusal* as the document writes it."""
+    if refusal is None:
+        return None
+    return {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
+
+
+def registries(facts: Facts) -> list[dict[str, Any]]:
+    """Return the document's `registries`: one row per spelling of each entry."""
+    return [
+        {
+            "name": entry.name,
+            "host": registry.host if registry else None,
+            **_registry_row(facts, call_for(entry, registry, facts.settings)),
+        }
+        for entry in facts.settings.registries
+        for registry in entry.registries(facts.instance) or (None,)
+    ]
+
+
+def _registry_row(facts: Facts, call: Call) -> dict[str, Any]:
+    standing = facts.standings.get(call, Standing())
+    credential = standing.credential
+    if credential is not None and credential.has_expired(facts.now):
+        state = "expired"
+    elif standing.refusal is not None:
+        state = "failing"
+    elif credential is None:
+        state = "pending"
+    else:
+        state = "renewing" if call in facts.asking or credential.is_due(facts.now) else "issued"
+    return {
+        "identity": call.identity.label,
+        "state": state,
+        "issued_at": facts.at(credential.issued_at) if credential else None,
+        "expires_at": facts.at(credential.expires_at) if credential else None,
+        "renew_at": facts.at(max(standing.due_at, facts.now)) if credential or standing.refusal else None,
+        "failures": standing.failures,
+        "error": error_of(standing.refusal),
+    }
+
+
+def logins(facts: Facts) -> list[dict[str, Any]]:
+    """Return the document's `logins`, in the order of the settings."""
+    rows = [_login_row(login, *_login_state(facts, login)) for login in facts.desired.logins]
+    return rows + [_login_row(login, "failed", CONFLICT) for login in facts.desired.conflicts]
+
+
+def _login_row(login: Login, state: str, refusal: Refusal | None) -> dict[str, Any]:
+    return {
+        "registry": login.entry.name,
+        "host": login.host,
+        "destination": login.destination.label,
+        "via": login.destination.via.value,
+        "state": state,
+        "error": error_of(refusal),
+    }
+
+
+def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
+    destination = login.destination
+    if destination not in facts.files:
+        name = destination.user or destination.owner or "?"
+        what = f"there is no user {name} on this host"
+        return "pending", Refusal(NO_USER, what, f"create the user, or take {destination.label} out of the settings")
+    standing = facts.standings.get(login.call, Standing())
+    if standing.credential is None:
+        return ("failed", standing.refusal) if standing.refusal else ("pending", None)
+    if destination.via is Via.NONE:
+        return ("in_place", None) if standing.holds(facts.now) else ("expired", standing.refusal)
+    delivery = facts.deliveries.get(facts.files[destination].path)
+    if delivery is None or delivery.found is None or login.host is None:
+        return "pending", None
+    found = delivery.found.get(login.host)
+    if delivery.refusal is not None and not (found and found.is_ours):
+        return "failed", delivery.refusal
+    if found is None:
+        return "pending", None
+    if not found.is_ours:
+        return ("foreign" if found.was is Was.FOREIGN else "drifted"), None
+    if not standing.holds(facts.now):
+        return "expired", standing.refusal
+    if found.shadow is not None:
+        return "shadowed", found.shadow
+    return "in_place", None
+
+
+def verdict(document: Mapping[str, Any]) -> str:
+    """Return the document's verdict: what its logins and registries come to."""
+    states = [login["state"] for login in document["logins"]]
+    if document["problem"] is not None and not states:
+        return "failing"
+    if any(state in ("expired", "failed", "shadowed") for state in states):
+        return "failing"
+    waiting = any(
+        login["state"] == "drifted" or (login["state"] == "pending" and (login["error"] or {}).get("code") != NO_USER)
+        for login in document["logins"]
+    )
+    late = any(registry["state"] in ("failing", "expired", "pending") for registry in document["registries"])
+    return "degraded" if waiting or late or document["problem"] is not None else "healthy"
+
+
+def document(facts: Facts, *, ready: bool, pid: int, started_at: datetime, problem: Refusal | None) -> dict[str, Any]:
+    """Return the status document."""
+    found: dict[str, Any] = {
+        "version": VERSION,
+        "verdict": "",
+        "ready": ready,
+        "updated_at": rfc3339(facts.wall),
+        "pid": pid,
+        "started_at": rfc3339(started_at),
+        "problem": error_of(problem),
+        "registries": registries(facts),
+        "logins": logins(facts),
+    }
+    found["verdict"] = verdict(found)
+    return found
+
+
+def is_settled(found: Mapping[str, Any], policy: Ready) -> bool:
+    """Whether the start need wait no longer, by the policy of `[boot] ready`."""
+    match policy:
+        case Ready.IMMEDIATELY:
+            return True
+        case Ready.ALL:
+            return all(_is_done(login) for login in found["logins"])
+        case Ready.SETTLED:
+            return all(_is_done(login) or _is_hopeless(login) for login in found["logins"])
+
+
+def _is_done(login: Mapping[str, Any]) -> bool:
+    return login["state"] in ("in_place", "foreign") or (login["error"] or {}).get("code") == NO_USER
+
+
+def _is_hopeless(login: Mapping[str, Any]) -> bool:
+    """Whether waiting for *login* is in vain: refused for good by AWS, or delivery refused (a person must look)."""
+    if login["state"] in ("shadowed", "drifted"):
+        return True
+    return login["state"] == "failed" and not can_be_cured_by_waiting(login["error"]["code"])
+
+
+def line(found: Mapping[str, Any], now: datetime) -> str:
+    """Return the one line for `systemctl status`, in ASCII (see facts: sd_notify swallows anything else)."""
+    rows = found["logins"]
+    done = sum(row["state"] in ("in_place", "foreign") for row in rows)
+    text = f"{done} of {len(rows)} logins in place"
+    if found["problem"] is not None:
+        text += f"; {found['problem']['message']}"
+    elif broken := next((row for row in rows if row["error"] is not None), None):
+        text += f"; {broken['registry']} at {broken['destination']}: {broken['error']['message']}"
+    else:
+        times = [row["renew_at"] for row in found["registries"] if row["renew_at"]]
+        if times:
+            text += f"; next renewal in {span(datetime.fromisoformat(min(times)) - now)}"
+    return text.encode("ascii", "replace").decode()
+
+
+def span(length: timedelta) -> str:
+    """Write a span as people say it, by its two largest units: ``5h 52min``, ``40s``."""
+    seconds = max(int(length.total_seconds()), 0)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    words = []
+    for unit, size in units:
+        if seconds >= size:
+            words.append(f"{seconds // size}{unit}")
+            seconds %= size
+    return " ".join(words[:2]) or "0s"
