@@ -33,6 +33,8 @@ from standin.aws import StandIn
 from standin.calls import Record
 from standin.faults import Fault
 from standin.identities import Role
+from standin.proxy import Proxy
+from standin.remote import Remote, spawn
 from standin.tls import Authority
 
-__all__ = ["Authority", "Fault", "Record", "Role", "StandIn"]
+__all__ = ["Authority", "Fault", "Proxy", "Record", "Remote", "Role", "StandIn", "spawn"]

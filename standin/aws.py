@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from standin import apis, control, instance, registry
 from standin.calls import Record
-from standin.faults import Fault, Lift
+from standin.faults import Fault, Lift, Struck
 from standin.identities import Denial, Permit, Session
 from standin.message import Denied, Reply, Request, error_reply
 from standin.passwords import Password
@@ -59,7 +59,7 @@ class StandIn:
         return self._open(address, port, tls=tls).url
 
     def _open(self, address: str, port: int, *, tls: bool) -> Server:
-        server = Server(self._serve, address, port, self.certificates if tls else None)
+        server = Server(self._serve, self._gate, address, port, self.certificates if tls else None)
         self._servers.append(server)
         return server
 
@@ -202,6 +202,10 @@ class StandIn:
                 reply = struck.fault.answer(record.service, answered)
         self.world.calls.answered(number, reply.status if reply else None, struck.fault.name if struck else None)
         return Delivery(reply, struck, self.world.now)
+
+    def _gate(self, kind: str, address: str) -> Struck | None:
+        record = Record(at=time.time(), service="connection", action=kind, method="", path="", host=address)
+        return self.world.faults.striking(record)
 
     def _route(self, request: Request) -> tuple[Record, Callable[[], Reply]]:
         """Return what a call is, and how its real answer is made."""

@@ -74,6 +74,8 @@ class Fault:
 
     def hits(self, call: Record) -> bool:
         """Whether *call* is one that it strikes."""
+        if call.service == "connection" != self.service:
+            return False
         return (
             _matches(self.service, call.service)
             and _matches(self.action, call.action)

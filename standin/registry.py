@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 import secrets
-import threading
 from dataclasses import replace
 
 from standin.calls import Record
@@ -19,9 +18,6 @@ _PRIVATE = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a
 _PUBLIC = ("public.ecr.aws", "ecr-public.aws.com")
 _MANIFEST = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)")
 _UPLOAD = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/")
-
-_bearers: set[str] = set()
-_bearers_lock = threading.Lock()
 
 EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
@@ -142,11 +138,10 @@ def _public(request: Request, record: Record, world: World) -> Reply:
         if "authorization" in request.headers and (value is None or _admitted(request.host, value, world) is None):
             raise Denied("DENIED", "Your Authorization Token is invalid.", 403)
         bearer = secrets.token_urlsafe(64)
-        with _bearers_lock:
-            _bearers.add(bearer)
+        world.bearers.add(bearer)
         return json_reply({"token": bearer})
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or bearer not in _bearers:
+    if scheme.lower() != "bearer" or bearer not in world.bearers:
         challenge = f'Bearer realm="https://{request.host}/token/",service="public.ecr.aws",scope="aws"'
         body = b'{"errors":[{"code":"DENIED","message":"Not Authorized"}]}\n'
         return Reply(401, body, _headers(challenge) | {"Content-Type": "application/json; charset=utf-8"})

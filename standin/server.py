@@ -36,6 +36,8 @@ class Delivery:
 
 
 App = Callable[[Request], Delivery]
+# Says what is to be done to a new connection (``tls`` or ``plain``, and the address it came to) before it is read.
+Gate = Callable[[str, str], Struck | None]
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
@@ -44,9 +46,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, app: App, address: str, port: int, certificates: Certificates | None = None) -> None:
+    def __init__(self, app: App, gate: Gate, address: str, port: int, certificates: Certificates | None = None) -> None:
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.app = app
+        self.gate = gate
         self.certificates = certificates
         self.closing = threading.Event()
         self._live: dict[threading.Thread, socket.socket] = {}
@@ -77,7 +80,17 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
                 self._live.pop(threading.current_thread(), None)
 
     def secured(self, request: socket.socket) -> socket.socket:
-        """Shake hands, in the connection's own thread: a client that says nothing holds nobody up."""
+        """Shake hands, in the connection's own thread: a client that says nothing holds nobody up.
+
+        Raise ConnectionAbortedError where a fault meets it at the gate.
+        """
+        struck = self.gate("tls" if self.certificates else "plain", self.server_name)
+        if struck is not None:
+            struck.lifted.wait(None if struck.fault.behaviour == "hang" else struck.fault.latency)
+            if struck.fault.behaviour == "reset":
+                reset(request)
+            if struck.fault.behaviour is not None:
+                raise ConnectionAbortedError
         if self.certificates is None:
             return request
         secured = self.certificates.wrap(self.server_name).wrap_socket(request, server_side=True)
@@ -182,10 +195,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if reply is None or fault.behaviour in ("close", "reset"):
             self.close_connection = True
             if fault.behaviour == "reset":
-                # Lingering for no time makes close() an RST.
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                raw = socket.socket(fileno=self.connection.detach())
-                raw.close()
+                reset(self.connection)
             return
         match fault.behaviour:
             case "truncate":
@@ -219,6 +229,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
             self.wfile.write(chunk)
         self.wfile.flush()
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with an RST: that is what lingering for no time does."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    socket.socket(fileno=connection.detach()).close()
 
 
 def _padding(size: int, body: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
 from standin.calls import Calls
 from standin.faults import Faults
@@ -31,6 +32,7 @@ class World:
     faults: Faults = field(default_factory=Faults)
     aliases: dict[str, tuple[str, str]] = field(default_factory=dict)
     web_identity: str | None = None
+    bearers: set[str] = field(default_factory=set)
     _images: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
@@ -40,8 +42,6 @@ class World:
 
     def add_image(self, image: str, host: str = "*") -> str:
         """Let ``repo:tag`` be found on registries whose host matches *host*; return its digest."""
-        from hashlib import sha256
-
         repository, _, tag = image.partition(":")
         digest = "sha256:" + sha256(image.encode()).hexdigest()
         self._images[host, repository, tag or "latest"] = digest
