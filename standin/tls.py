@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import ssl
 import threading
@@ -62,7 +63,7 @@ class Authority:
 
     def leaf(self, *names: str, flaw: Flaw | None = None) -> tuple[Path, Path]:
         """Return the files of a certificate for *names* (DNS names and addresses) and of its key."""
-        stem = f"{names[0].replace(':', '_').replace('*', '_')}-{len(names)}{f'-{flaw}' if flaw else ''}"
+        stem = hashlib.sha256(repr((names, flaw)).encode()).hexdigest()[:20]
         certificate_file = self._directory / f"{stem}.pem"
         key_file = self._directory / f"{stem}.key"
         with self._lock:
