@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ecrlogind.core.mistake import Mistake, nearest, quote
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -52,17 +54,22 @@ _DNS_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.
 
 
 def partition_of(region: str) -> Partition:
-    """Return the partition that *region* lies in; raise ValueError if no partition has such regions."""
+    """Return the partition that *region* lies in; raise Mistake if no partition has such regions."""
     for partition in PARTITIONS:
         if re.fullmatch(partition.regions, region, re.ASCII):
             return partition
-    raise ValueError(f"{region!r} is not an AWS region")
+    raise Mistake(f"{quote(region)} is not an AWS region", "those are called like eu-west-1 or us-gov-east-1")
+
+
+def is_host_name(name: str) -> bool:
+    """Whether *name* is a bare DNS name, in lower case, of more than one label."""
+    return _DNS_NAME.fullmatch(name) is not None
 
 
 def check_account(account: str) -> str:
-    """Return *account* if it is an account id (twelve digits, leading zeros count); raise ValueError if not."""
+    """Return *account* if it is an account id (twelve digits, leading zeros count); raise Mistake if not."""
     if not _ACCOUNT.fullmatch(account):
-        raise ValueError(f"{account!r} is not an AWS account id: those have twelve digits")
+        raise Mistake(f"{quote(account)} is not an AWS account id", "those have twelve digits, leading zeros counted")
     return account
 
 
@@ -84,14 +91,19 @@ class Registry:
         partition_of(self.region)
         if self.account is None:
             if self.fips:
-                raise ValueError("ECR Public has no FIPS registry")
+                raise Mistake("ECR Public has no FIPS registry", f"use {PUBLIC_HOST}")
         else:
             check_account(self.account)
         if self.alias is not None:
-            if not _DNS_NAME.fullmatch(self.alias):
-                raise ValueError(f"{self.alias!r} is not a host name")
+            if not is_host_name(self.alias):
+                raise Mistake(
+                    f"{quote(self.alias)} is not a host name",
+                    "write a bare DNS name in lower case, like ecr.example.com",
+                )
             if _is_ecr_like(self.alias):
-                raise ValueError(f"{self.alias} is an ECR host name already: write it as `host` alone")
+                raise Mistake(
+                    f"{self.alias} says account and region itself", "write `host` alone, without `account` and `region`"
+                )
 
     @classmethod
     def parse(cls, host: str) -> Registry:
@@ -102,12 +114,12 @@ class Registry:
             return cls(None, PUBLIC_REGION, dual_stack=True)
         found = _HOST.fullmatch(host)
         if not found:
-            raise ValueError(f"{host!r} is not an ECR registry{_nearest(host)}")
+            raise Mistake(f"{quote(host)} is not an ECR registry", _what_instead(host))
         registry = cls(
             found["account"], found["region"], fips=found["fips"] is not None, dual_stack=found["joint"] == "-"
         )
         if registry.host != host:
-            raise ValueError(f"{host!r} is not an ECR registry: in {registry.region} it would be {registry.host}")
+            raise Mistake(f"{quote(host)} is not an ECR registry", f"in {registry.region} it would be {registry.host}")
         return registry
 
     @property
@@ -137,12 +149,36 @@ def _is_ecr_like(host: str) -> bool:
     return host in (PUBLIC_HOST, PUBLIC_DUAL_STACK_HOST) or _HOST.fullmatch(host) is not None
 
 
-def _nearest(host: str) -> str:
-    """Return what to write instead of *host*, where one can tell."""
-    bare = host.strip().lower()
-    for scheme in ("https://", "http://"):
-        bare = bare.removeprefix(scheme)
-    bare = bare.partition("/")[0].partition(":")[0].rstrip(".")
-    if bare == host or not _is_ecr_like(bare):
-        return ": those are called 123456789012.dkr.ecr.eu-west-1.amazonaws.com, or public.ecr.aws"
-    return f": write the bare host name, {bare}"
+def _what_instead(host: str) -> str:
+    """Return what to write instead of *host*, as far as one can tell."""
+    bare = (
+        re.sub(r"^\s*(?:https?://)?(?:[^/@]*@)?", "", host.lower()).split("/")[0].partition(":")[0].strip().rstrip(".")
+    )
+    if bare != host and _is_registry(bare):
+        return f"write the bare host name: {bare}"
+    if public := nearest(bare, (PUBLIC_HOST, PUBLIC_DUAL_STACK_HOST)):
+        return f"did you mean {public}?"
+    if meant := _account_and_region(bare):
+        return f"did you mean {meant.host}?"
+    account = bare.partition(".")[0]
+    if account.isdigit() and not _ACCOUNT.fullmatch(account):
+        return f"account ids have twelve digits, leading zeros counted, and this one {len(account)}"
+    return f"those are called 123456789012.dkr.ecr.eu-west-1.amazonaws.com, or {PUBLIC_HOST}"
+
+
+def _is_registry(host: str) -> bool:
+    try:
+        Registry.parse(host)
+    except Mistake:
+        return False
+    return True
+
+
+def _account_and_region(host: str) -> Registry | None:
+    """Return the registry whose account and region *host* names, however it puts them."""
+    labels = re.split(r"[._]", host)
+    accounts = [label for label in labels if _ACCOUNT.fullmatch(label)]
+    regions = [label for label in labels if any(re.fullmatch(p.regions, label, re.ASCII) for p in PARTITIONS)]
+    if len(accounts) != 1 or len(regions) != 1:
+        return None
+    return Registry(accounts[0], regions[0], fips="-fips" in host, dual_stack="dkr-ecr" in host)

@@ -13,6 +13,28 @@ from ecrlogind.core.registry import Registry
 from ecrlogind.core.wire import SELF, Instance
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: in which file and key (both may be empty), what, and what to do. Printable ASCII."""
+
+    file: str
+    key: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        where = "".join(f"{part}: " for part in (self.file, self.key) if part)
+        return f"{where}{self.message}\n  {self.hint}"
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used, for all these reasons."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
 class Via(StrEnum):
     """How a destination gets its logins."""
 
@@ -108,13 +130,16 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class AwsSettings:
-    """`[aws]`: how AWS is reached. Files are absolute paths; *endpoints* maps a service's name to a URL."""
+    """`[aws]`: how AWS is reached. Files are absolute paths; *endpoints* maps a service's name to a URL.
+
+    *proxy* may hold a password, so it is no part of what a log or a traceback would show.
+    """
 
     profile: str | None = None
     config_file: str | None = None
     credentials_file: str | None = None
     ca_bundle: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     deadline: timedelta = timedelta(seconds=20)
     imds: str = "ipv4"
     use_fips: bool = False

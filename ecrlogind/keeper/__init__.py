@@ -1,0 +1,1 @@
+"""Root's side: plans, schedules, tells what is so. No network, no home."""
