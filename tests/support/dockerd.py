@@ -33,6 +33,13 @@ class Dockerd:
         """What `docker -H` and DOCKER_HOST take."""
         return f"unix://{self.home}/docker.sock"
 
+    @property
+    def proc(self):
+        """Its /proc: the process ids that it speaks of are those of its own namespace."""
+        unshare = int((self.home / "pid").read_text())
+        [init] = Path(f"/proc/{unshare}/task/{unshare}/children").read_text().split()
+        return Path(f"/proc/{init}/root/proc")
+
     def docker(self, *arguments, check=True, **options):
         """Run the real docker command line against it; return the CompletedProcess, its output as text."""
         options = {"capture_output": True, "text": True, "timeout": 100, **options}
@@ -115,7 +122,9 @@ def _start(home):
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     # In a session of its own and nobody's child: it belongs to all workers, and ends when they let go of the lock.
     with (home / "errors").open("w") as errors:
-        subprocess.run(["setsid", "--fork", *namespaces, "sh", script, home], check=True, stderr=errors, cwd="/")
+        leave_pid = f'echo $$ > {home}/pid; exec "$@"'
+        command = ["setsid", "--fork", "sh", "-c", leave_pid, "sh", *namespaces, "sh", script, home]
+        subprocess.run(command, check=True, stderr=errors, cwd="/")
 
 
 def _wait_until_it_answers(dockerd):

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -27,3 +28,36 @@ def test_workers_share_one_dockerd_which_leaves_nothing_behind_when_the_last_one
         time.sleep(0.05)
     assert str(first.home) not in subprocess.run(["ps", "-ef"], capture_output=True, text=True, check=True).stdout
     assert not [name for _, names, _ in os.walk("/sys/fs/cgroup") for name in names if name == first.home.name]
+
+
+def test_a_machine_boots_systemd_with_our_files_installed_and_keeps_its_disk_over_a_reboot(machines):
+    machine = machines.make(hosts={"aws.example": "127.0.0.7"})
+    machine.write("/etc/planted", "before the boot\n", mode=0o640, gid=4)
+    machine.boot()
+
+    assert machine.output("systemctl is-system-running --wait") == "running"
+    assert machine.output("cat /etc/planted; stat -c '%a %u %g' /etc/planted; stat -c %a /root") == (
+        "before the boot\n640 0 4\n700"
+    )
+    assert machine.output("getent hosts aws.example").split() == ["127.0.0.7", "aws.example"]
+    assert machine.run("test -x /opt/ecrlogind/bin/ecrlogind && systemctl cat ecrlogind && id ecrlogind")
+
+    machine.run("touch /run/gone")
+    machine.reboot()
+    assert machine.output("cat /etc/planted; ls /run/gone 2>&1 || true").startswith(
+        "before the boot\nls: cannot access"
+    )
+
+
+def test_what_a_test_serves_inside_a_machine_is_in_that_network_alone(machines):
+    machine = machines.make()
+    machine.boot()
+    with machine.inside(lambda: socket.create_server(("127.0.0.7", 0))) as server:
+        there = server.getsockname()
+        connect = f"import socket; socket.create_connection({there}).sendall(b'hello')"
+        machine.run(["python3", "-c", connect])
+        with server.accept()[0] as connection:
+            assert connection.recv(5) == b"hello"
+
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(there):
+            pass
