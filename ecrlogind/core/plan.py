@@ -130,7 +130,10 @@ def _logins_at(destination: Destination, settings: Settings, instance: Instance 
 def file_of(destination: Destination, owner: Account, gid: int | None) -> File:
     """Return the file that *destination* means for *owner*; *gid* is its group's, None for the file's own."""
     if destination.path is not None:
-        return File(destination.path, owner, None, owner.gid if gid is None else gid, destination.mode or 0o600)
+        group = owner.gid if gid is None else gid
+        # Without CAP_CHOWN a file can be given only to a group that its courier is in.
+        courier = replace(owner, groups=tuple(sorted({*owner.groups, group})))
+        return File(destination.path, courier, None, group, destination.mode or 0o600)
     return File(f"{owner.home.rstrip('/')}/.docker/config.json", owner, owner.home, gid, destination.mode)
 
 

@@ -136,8 +136,6 @@ def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
 def verdict(document: Mapping[str, Any]) -> str:
     """Return the document's verdict: what its logins and registries come to."""
     states = [login["state"] for login in document["logins"]]
-    if document["problem"] is not None and not states:
-        return "failing"
     if any(state in ("expired", "failed", "shadowed") for state in states):
         return "failing"
     waiting = any(
@@ -163,6 +161,21 @@ def document(facts: Facts, *, ready: bool, pid: int, started_at: datetime, probl
     }
     found["verdict"] = verdict(found)
     return found
+
+
+def empty_document(*, pid: int, wall: datetime, started_at: datetime, problem: Refusal | None) -> dict[str, Any]:
+    """Return the status document of a keeper that has no settings to go by, and so knows of no login."""
+    return {
+        "version": VERSION,
+        "verdict": "failing",
+        "ready": False,
+        "updated_at": rfc3339(wall),
+        "pid": pid,
+        "started_at": rfc3339(started_at),
+        "problem": error_of(problem),
+        "registries": [],
+        "logins": [],
+    }
 
 
 def is_settled(found: Mapping[str, Any], policy: Ready) -> bool:

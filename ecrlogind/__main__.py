@@ -1,0 +1,7 @@
+"""`python -m ecrlogind`."""
+
+import sys
+
+from ecrlogind.cli import main
+
+sys.exit(main())

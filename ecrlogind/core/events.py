@@ -1,0 +1,118 @@
+"""Events: what is told to the journal. One fact each, named ``noun.past_participle``, with a sentence for people."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from ecrlogind.core.standing import Delivery, Standing
+from ecrlogind.core.wire import Call, Errand, Found, Issued, Refused, Report, Was
+
+# While something stays wrong, it is told again so often.
+REMIND = timedelta(hours=1)
+# A job that logs out in a loop must not fill the journal.
+TELL_HEALS = timedelta(minutes=1)
+
+_NAMESPACE = uuid.UUID("9a0c2f4e-3f43-4a52-9a55-5f6a1f3a7d10")
+
+
+class Level(StrEnum):
+    """How much an event matters, by syslog's names."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+    INFO = "info"
+    DEBUG = "debug"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact. *registry*, *destination* and *code* are empty where they do not apply.
+
+    *again_after* is how long the same fact is not worth another line, None if every one is.
+    """
+
+    name: str
+    message: str
+    level: Level = Level.INFO
+    registry: str = ""
+    destination: str = ""
+    code: str = ""
+    hint: str = ""
+    again_after: timedelta | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes two events the same fact."""
+        return (self.name, self.registry, self.destination, self.code)
+
+    @property
+    def message_id(self) -> str:
+        """The id under which journald's catalog explains this event; a refusal has one of its own per code."""
+        return message_id(self.name, self.code)
+
+
+def message_id(name: str, code: str = "") -> str:
+    """Return the MESSAGE_ID of an event: stable for ever, since it is derived from its name and code."""
+    return uuid.uuid5(_NAMESPACE, f"{name}/{code}").hex
+
+
+def where(call: Call) -> str:
+    """Return a call as people say it: the region and who we are there."""
+    return f"{'ECR Public' if call.public else call.region} as {call.identity.label}"
+
+
+def of_credential(answer: Issued, before: Standing) -> Event:
+    """Return what to tell of a credential that was issued."""
+    again = "renewed" if before.credential else "issued"
+    message = f"Credential {again} for {where(answer.call)}, good for {answer.lifetime}."
+    return Event("credential.issued", message, registry=where(answer.call))
+
+
+def of_refusal(answer: Refused, before: Standing) -> Event:
+    """Return what to tell of a credential that was refused: a warning while an older one serves."""
+    refusal, place = answer.refusal, where(answer.call)
+    return Event(
+        "credential.refused",
+        f"No credential for {place}: {refusal.message}.",
+        Level.WARNING if before.credential else Level.ERROR,
+        registry=place,
+        code=refusal.code,
+        hint=refusal.hint,
+        again_after=REMIND,
+    )
+
+
+def of_report(before: Delivery, errand: Errand, report: Report) -> Iterator[Event]:
+    """Yield what to tell of a courier's report."""
+    path, refusal = errand.path, report.refusal
+    if refusal is not None:
+        message = f"Cannot deliver to {path}: {refusal.message}."
+        yield Event("login.refused", message, Level.ERROR, "", path, refusal.code, refusal.hint, REMIND)
+        return
+    for note in report.notes:
+        message = f"{path}: {note.message}."
+        yield Event("login.noted", message, Level.NOTICE, "", path, note.code, note.hint, REMIND)
+    for host, found in report.found.items():
+        yield from _of_login(host, path, before.found.get(host) if before.found else None, found)
+    for host in errand.remove:
+        yield Event("login.removed", f"{path}: the login for {host} is taken out.", registry=host, destination=path)
+
+
+def _of_login(host: str, path: str, known: Found | None, found: Found) -> Iterator[Event]:
+    if found.is_ours and found.was is not Was.OURS:
+        if known is not None and known.is_ours and found.was is not Was.OUTDATED:
+            message = f"{path}: the login for {host} was gone; it is put back."
+            yield Event("login.drifted", message, Level.NOTICE, host, path, again_after=TELL_HEALS)
+        else:
+            yield Event("login.delivered", f"Login Succeeded: {host} in {path}.", Level.INFO, host, path)
+    elif not found.is_ours and found.was is Was.FOREIGN and (known is None or known.digest != found.digest):
+        message = f"{path}: somebody else's login for {host} stands there and is kept until it ends."
+        yield Event("login.yielded", message, Level.NOTICE, host, path)
+    if found.shadow is not None:
+        message, hint = f"{path}: the login for {host} is shadowed: {found.shadow.message}.", found.shadow.hint
+        yield Event("login.shadowed", message, Level.WARNING, host, path, found.shadow.code, hint, REMIND)

@@ -1,0 +1,89 @@
+"""The status document as a table that a person likes to read at three in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ecrlogind.core.status import span
+
+_GOOD = ("in_place", "foreign", "issued", "renewing", "healthy")
+_BAD = ("expired", "failed", "shadowed", "failing")
+_OLD_WORD = timedelta(minutes=2)
+
+Paint = Callable[[str, str], str]
+
+
+def plain(text: str, _state: str) -> str:
+    """Paint nothing."""
+    return text
+
+
+def coloured(text: str, state: str) -> str:
+    """Paint *text* by what *state* means, for a terminal."""
+    colour = "32" if state in _GOOD else "31" if state in _BAD else "33"
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def table(document: Mapping[str, Any], now: datetime, paint: Paint = plain, *, running: bool = True) -> str:
+    """Return the whole table. *now* is the time of day, aware."""
+    lines = [*_head(document, now, paint, running=running), ""]
+    rows = [("REGISTRY", "DESTINATION", "LOGIN", "IDENTITY", "RENEWAL", "EXPIRES")]
+    notes: list[tuple[str, ...]] = [()]
+    by_name = {(each["name"], each["host"]): each for each in document["registries"]}
+    for login in document["logins"]:
+        registry = by_name.get((login["registry"], login["host"]), {})
+        rows.append(
+            (
+                login["host"] or login["registry"],
+                login["destination"],
+                login["state"],
+                registry.get("identity") or "",
+                _relative(registry.get("renew_at"), now),
+                _relative(registry.get("expires_at"), now),
+            )
+        )
+        notes.append(tuple(_reasons(login, registry)))
+    lines += _aligned(rows, notes, paint)
+    return "\n".join(lines) + "\n"
+
+
+def _head(document: Mapping[str, Any], now: datetime, paint: Paint, *, running: bool) -> Iterable[str]:
+    verdict = document["verdict"] if running else "not running"
+    done = sum(login["state"] in ("in_place", "foreign") for login in document["logins"])
+    ready = "" if document["ready"] else ", still starting"
+    yield f"ecrlogind: {paint(verdict, verdict)}{ready}; {done} of {len(document['logins'])} logins in place"
+    updated_at = datetime.fromisoformat(document["updated_at"])
+    if not running or now - updated_at > _OLD_WORD:
+        yield f"  as of {document['updated_at']}, {span(now - updated_at)} ago: the keeper has said nothing since"
+    if problem := document["problem"]:
+        yield f"  {paint(problem['code'], 'failing')}: {problem['message']}"
+        yield f"  -> {problem['hint']}"
+
+
+def _reasons(login: Mapping[str, Any], registry: Mapping[str, Any]) -> Iterable[str]:
+    for error in (login["error"], registry.get("error")):
+        if error and error is not login["error"] and error == login["error"]:
+            continue
+        if error:
+            yield f"{error['code']}: {error['message']}"
+            yield f"-> {error['hint']}"
+
+
+def _relative(moment: str | None, now: datetime) -> str:
+    if moment is None:
+        return "-"
+    at = datetime.fromisoformat(moment)
+    clock = at.astimezone(now.tzinfo).strftime("%H:%M")
+    return f"in {span(at - now)} ({clock})" if at > now else f"{span(now - at)} ago ({clock})"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], notes: Sequence[tuple[str, ...]], paint: Paint) -> Iterable[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row, under in zip(rows, notes, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if row is not rows[0]:
+            cells[2] = paint(cells[2], row[2])
+        yield "  ".join(cells).rstrip()
+        yield from (f"    {note}" for note in under)

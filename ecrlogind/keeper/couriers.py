@@ -1,0 +1,127 @@
+"""The couriers, from the keeper's side: who is sent where, and the descriptors by which they let us watch."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ecrlogind.core.plan import Send
+from ecrlogind.core.wire import LONGEST_REPORT, Refusal, Report, WireError, decode, encode
+from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
+
+# So many at once: a host with fifty users is not to run fifty interpreters.
+MOST_AT_ONCE = 8
+# What a courier may take beyond its errand's own deadline, to say so.
+_GRACE = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A courier came back (or did not, then the report is a refusal).
+
+    *watch* is an inotify descriptor that polls readable once the file or a directory above it changes. It is shared
+    with the user, so it is polled and closed, never read.
+    """
+
+    sent: Send
+    report: Report
+    watch: int | None
+
+
+class Couriers:
+    """Sends couriers out, never two to one path, and collects their reports."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._returned: queue.SimpleQueue[Return] = queue.SimpleQueue()
+        self._away: dict[str, float | None] = {}
+
+    @property
+    def away(self) -> frozenset[str]:
+        """The paths that a courier is out for, or whose dead courier a file server still holds."""
+        with self._lock:
+            return frozenset(self._away)
+
+    def overdue(self) -> bool:
+        """Whether a courier outlives its deadline without our having given it up."""
+        with self._lock:
+            return any(until is not None and time.monotonic() > until + 5 for until in self._away.values())
+
+    def send(self, step: Send) -> None:
+        """Send a courier with *step*'s errand."""
+        with self._lock:
+            self._away[step.file.path] = None
+        threading.Thread(target=self._run, args=(step,), name="courier", daemon=True).start()
+
+    def collect(self) -> list[Return]:
+        """Return the couriers that came back since the last time."""
+        found = []
+        while True:
+            try:
+                found.append(self._returned.get_nowait())
+            except queue.Empty:
+                return found
+
+    def _run(self, step: Send) -> None:
+        path = step.file.path
+        told = False
+
+        def tell(report: Report, watch: int | None = None) -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._returned.put(Return(step, report, watch))
+                self._slots.release()
+
+        self._slots.acquire()
+        owner = step.file.owner
+        if os.geteuid() not in (0, owner.uid):
+            hint = f"run ecrlogind as root, or as {owner.name} with that destination alone"
+            tell(_refused("not_permitted", f"only root can deliver to user {owner.name}", hint))
+        until = time.monotonic() + (step.errand.deadline + _GRACE).total_seconds()
+        with self._lock:
+            self._away[path] = until
+        try:
+            with spawned("ecrlogind.courier", step.file.owner) as (child, connection):
+                try:
+                    said: list[bytes] = []
+                    question = encode(step.errand)
+                    watch = converse(connection, question, until=until, most=LONGEST_REPORT, hear=said.append)
+                    words = last_words(child, until)
+                    tell(*_understood(said, words, watch))
+                except ChildError as error:
+                    # Told before the context kills and reaps it, which on a dead file server may take for ever.
+                    with self._lock:
+                        self._away[path] = None
+                    tell(_refused(error.code, f"the courier gave no report: {error.message}", error.hint))
+                    self._wake()
+        except ChildError as error:
+            tell(_refused(error.code, error.message, error.hint))
+        finally:
+            with self._lock:
+                del self._away[path]
+            tell(_refused("courier_failed", "the courier could not be sent", "this is a bug: please report it"))
+            self._wake()
+
+
+def _understood(said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:
+    """Return the report that a courier gave. What it says is its user's word, good for that user's file alone."""
+    try:
+        [line] = said
+        return decode(Report, line), watch
+    except (ValueError, WireError):
+        if watch is not None:
+            os.close(watch)
+        what = f"the courier gave no report: {words or 'it ended in silence'}"
+        return _refused("courier_failed", what, "see `journalctl -u ecrlogind`; it is tried again"), None
+
+
+def _refused(code: str, message: str, hint: str) -> Report:
+    return Report(refusal=Refusal(code, message, hint))

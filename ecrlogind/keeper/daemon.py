@@ -1,0 +1,318 @@
+"""The daemon: brings the parts together and drives the passes.
+
+One APScheduler job is the pass. It is pulled forward by everything that may have changed something: a due time, a
+child that came back, an inotify event, a signal, a request, a step of the wall clock. The main thread waits for these;
+the scheduler's thread alone runs passes.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from ecrlogind.core.events import Event, Level
+from ecrlogind.core.settings import Boot, Ready, Settings, SettingsError
+from ecrlogind.core.status import line
+from ecrlogind.core.wire import Refusal
+from ecrlogind.keeper import clock, control
+from ecrlogind.keeper.host import Host, refusal_of
+from ecrlogind.keeper.systemd import Systemd
+
+# However quiet it is, a pass runs so often: a user may have appeared, or a clock stepped that told nobody.
+TICK = timedelta(seconds=30)
+# Between two looks at settings that are wrong, before the daemon has started.
+_LOOK_AT_SETTINGS = timedelta(seconds=0.5)
+# How long couriers may finish what they are at when the daemon is told to stop.
+_PARTING = timedelta(seconds=1)
+_LOGOUT = timedelta(seconds=5)
+_REQUEST_TIMEOUT = timedelta(seconds=50)
+
+EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 78
+
+
+class _Pace(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
+    """Runs the pass when the last one said that something falls due, or after two ticks."""
+
+    def __init__(self) -> None:
+        self.wait = TICK * 2
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """Return the next time: always later than *now*, or APScheduler would count missed runs for ever."""
+        return now + max(min(self.wait, TICK * 2), timedelta(milliseconds=10))
+
+
+class Daemon:
+    """`ecrlogind run`."""
+
+    def __init__(self, host: Host, environment: Mapping[str, str]) -> None:
+        self._host = host
+        self._systemd = Systemd(environment)
+        self._tick = min(TICK, self._systemd.watchdog / 3) if self._systemd.watchdog else TICK
+        self._pace = _Pace()
+        self._scheduler = BackgroundScheduler(
+            executors={"default": DebugExecutor()},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone=UTC,
+        )
+        self._selector = selectors.DefaultSelector()
+        self._turn = threading.RLock()
+        self._came_round = threading.Condition(self._turn)
+        self._news, self._bell = socket.socketpair()
+        self._news.setblocking(False)
+        self._bell.setblocking(False)
+        self._watches: dict[int, str] = {}
+        self._new_watches: list[tuple[str, int]] = []
+        self._problem: Refusal | None = None
+        self._ready = False
+        self._passes = 0
+        self._crash: BaseException | None = None
+        self._failed_start = False
+
+    def run(self) -> int:
+        """Keep the host logged in until told to stop; return the exit status."""
+        faulthandler.enable(all_threads=True)  # the watchdog's SIGABRT leaves every stack in the journal
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        settings = self._first_settings()
+        if settings is None:
+            return EXIT_STOPPED if self._problem is None else EXIT_SETTINGS
+        self._host.start(settings, wake=self._pull, watch=self._take_watch)
+        self._started_at = self._host.clock.since_boot()
+        listener = control.listen(self._host.state)
+        step = clock.step_descriptor()
+        self._selector.register(self._news, selectors.EVENT_READ)
+        self._selector.register(listener, selectors.EVENT_READ)
+        if step is not None:
+            self._selector.register(step, selectors.EVENT_READ)
+        self._scheduler.add_listener(self._note_crash, EVENT_JOB_ERROR)
+        self._scheduler.add_job(self._pass, self._pace, id="pass", next_run_time=datetime.now(UTC))
+        self._scheduler.start()
+        try:
+            self._wait_for_news(listener, step)
+        finally:
+            self._stop(listener)
+        if self._crash is not None:
+            raise self._crash
+        return EXIT_FAILED if self._failed_start else EXIT_STOPPED
+
+    # --- the main thread: news
+
+    def _wait_for_news(self, listener: socket.socket, step: int | None) -> None:
+        while True:
+            ready = self._selector.select(self._tick.total_seconds())
+            for key, _ in ready:
+                if key.fileobj is self._news:
+                    signals = set(self._hear_bell())
+                    if signals & {signal.SIGTERM, signal.SIGINT} or self._crash is not None or self._failed_start:
+                        return
+                    if signal.SIGHUP in signals:
+                        self._reload()
+                elif key.fileobj is listener:
+                    self._accept(listener)
+                elif key.fd == step:
+                    clock.acknowledge_step(key.fd)
+                else:
+                    self._hear_watch(key.fd)
+            self._register_watches()
+            self._pull()
+
+    def _hear_bell(self) -> bytes:
+        """Return the signals since the last time; a zero is only a ring."""
+        with suppress(BlockingIOError):
+            return self._news.recv(4096)
+        return b""
+
+    def _ring(self) -> None:
+        with suppress(BlockingIOError):
+            self._bell.send(b"\0")
+
+    def _take_watch(self, path: str, descriptor: int) -> None:
+        """Take an inotify descriptor from a pass: only the main thread touches the selector."""
+        self._new_watches.append((path, descriptor))
+        self._ring()
+
+    def _register_watches(self) -> None:
+        while self._new_watches:
+            path, descriptor = self._new_watches.pop(0)
+            for old in [each for each, of in self._watches.items() if of == path]:
+                self._forget_watch(old)
+            self._watches[descriptor] = path
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _hear_watch(self, descriptor: int) -> None:
+        """One event means: send a courier to look. It is never read, since its user holds the same description."""
+        path = self._watches[descriptor]
+        self._forget_watch(descriptor)
+        with self._turn:
+            self._host.reconciler.look(path)
+
+    def _forget_watch(self, descriptor: int) -> None:
+        del self._watches[descriptor]
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+
+    def _pull(self) -> None:
+        """Pull the pass forward to now."""
+        with suppress(Exception):  # the scheduler is shutting down; there is nothing left to pull
+            self._scheduler.modify_job("pass", next_run_time=datetime.now(UTC))
+
+    # --- the scheduler's thread: passes
+
+    def _pass(self) -> None:
+        with self._turn:
+            next_at = self._host.reconciler.run_pass()
+            self._tell_the_world()
+            self._passes += 1
+            self._came_round.notify_all()
+        now = self._host.clock.since_boot()
+        if not self._ready:
+            next_at = min(next_at, max(self._started_at + self._host.settings.boot.timeout, now + self._tick / 30))
+        self._pace.wait = min(next_at - now, TICK * 2)
+
+    def _tell_the_world(self) -> None:
+        """Derive everything that is said of us from the outcomes, and say it."""
+        waited = self._host.clock.since_boot() - self._started_at
+        overdue = waited >= self._host.settings.boot.timeout
+        document = self._host.document(ready=self._ready, problem=self._problem)
+        words = {"STATUS": line(document, self._host.clock.wall())}
+        if not self._ready:
+            if self._host.is_settled(document):
+                self._ready = True
+            elif overdue and self._host.settings.boot.ready is Ready.ALL:
+                self._failed_start = True
+                self._host.tell(Event("start.failed", "Not every login is in place in time.", Level.ERROR))
+                self._ring()
+            elif overdue:
+                self._ready = True
+            else:
+                words["EXTEND_TIMEOUT_USEC"] = _microseconds(self._tick + timedelta(seconds=15))
+            if self._ready:
+                document = {**document, "ready": True}
+                words["READY"] = "1"
+        if not self._host.issuing.overdue() and not self._host.couriers.overdue():
+            words["WATCHDOG"] = "1"
+        self._host.statusfile.write(document)
+        self._systemd.say(**words)
+
+    def _note_crash(self, event: JobExecutionEvent) -> None:
+        """End the daemon on a bug in a pass: systemd starts it again, and the journal keeps the trace."""
+        self._crash = event.exception
+        self._ring()
+
+    # --- settings
+
+    def _first_settings(self) -> Settings | None:
+        """Return the settings, or None once it is time to go: at the timeout under systemd, at once by hand.
+
+        A start that fails opens the gate that others wait at. So under systemd wrong settings are waited out: the file
+        is looked at until it is right.
+        """
+        started_at = time.monotonic()
+        said: tuple[str, ...] = ()
+        seen: object = None
+        while True:
+            fingerprint = self._host.fingerprint()
+            if fingerprint != seen:
+                seen = fingerprint
+                try:
+                    settings = self._host.load()
+                except SettingsError as error:
+                    self._problem = refusal_of(error)
+                    if said != (said := tuple(str(each) for each in error.problems)):
+                        self._host.tell_problems(error)
+                else:
+                    self._problem = None
+                    return settings
+            if not self._systemd.present or time.monotonic() - started_at > Boot().timeout.total_seconds():
+                return None
+            self._host.statusfile.write(self._host.problem_document(self._problem))
+            self._systemd.say(
+                STATUS=f"bad settings: {self._problem.message if self._problem else ''}",
+                EXTEND_TIMEOUT_USEC=_microseconds(timedelta(seconds=15)),
+            )
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._news, selectors.EVENT_READ)
+                if selector.select(_LOOK_AT_SETTINGS.total_seconds()):
+                    signals = set(self._hear_bell())
+                    if signals & {signal.SIGTERM, signal.SIGINT}:
+                        self._problem = None
+                        return None
+                    seen = None
+
+    def _reload(self) -> None:
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._systemd.say(RELOADING="1", MONOTONIC_USEC=str(microseconds))
+        with self._turn:
+            try:
+                self._host.adopt(self._host.load())
+                self._problem = None
+            except SettingsError as error:
+                # The old settings stay in force: a typo must not log a fleet out.
+                self._problem = refusal_of(error)
+                self._host.tell_problems(error)
+            self._host.reconciler.hurry()
+        self._systemd.say(READY="1")
+
+    # --- requests
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                request = control.hear(connection)
+            except (OSError, ValueError):
+                return
+            control.answer(connection, self._answer(request))
+
+    def _answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a pass for `ecrlogind login` and return the status document once nobody is out any more."""
+        if request.get("verb") != "pass":
+            return {"error": "no such verb"}
+        until = time.monotonic() + _REQUEST_TIMEOUT.total_seconds()
+        with self._turn:
+            if request.get("settings") != self._host.settings_digest:
+                return {"error": "other settings"}
+            self._host.reconciler.hurry()
+            passes = self._passes
+        self._pull()
+        with self._turn:
+            while time.monotonic() < until and (self._passes == passes or self._host.reconciler.busy):
+                self._came_round.wait(until - time.monotonic())
+            return self._host.document(ready=self._ready, problem=self._problem)
+
+    # --- the end
+
+    def _stop(self, listener: socket.socket) -> None:
+        self._systemd.say(STOPPING="1")
+        self._scheduler.shutdown(wait=True)
+        listener.close()
+        until = time.monotonic() + _PARTING.total_seconds()
+        # A courier in the middle of its swap needs milliseconds; what hangs is ended.
+        while self._host.couriers.away and time.monotonic() < until:
+            time.sleep(0.01)
+        if self._host.settings.logout_on_stop:
+            self._host.logout(_LOGOUT)
+        self._host.end()
+
+
+def _microseconds(span: timedelta) -> str:
+    return str(int(span / timedelta(microseconds=1)))

@@ -1,0 +1,166 @@
+"""One host's keeper, put together: what `run`, `login` and `logout` have in common."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ecrlogind.core import status
+from ecrlogind.core.events import Event, Level
+from ecrlogind.core.settings import Settings, SettingsError
+from ecrlogind.core.wire import Refusal
+from ecrlogind.keeper import accounts, child, journal, settingsfile
+from ecrlogind.keeper.clock import Clock, boot_id
+from ecrlogind.keeper.couriers import Couriers
+from ecrlogind.keeper.issuing import Issuing, Reach
+from ecrlogind.keeper.reconcile import Reconciler
+from ecrlogind.keeper.statusfile import StatusFile
+from ecrlogind.keeper.store import Store
+
+ISSUER_SOCKET = Path("/run/ecrlogind-issuer.sock")
+ISSUER_USER = "ecrlogind"
+
+
+class Host:
+    """The parts of a keeper for the settings in *config* (None: the usual place) and the state directory *state*."""
+
+    def __init__(self, config: Path | None, state: Path, environment: Mapping[str, str]) -> None:
+        self.state = state
+        self.clock = Clock()
+        self.statusfile = StatusFile(state)
+        self._teller = journal.teller("journal", environment)
+        self._woken = threading.Event()
+        self._config = config
+        self._environment = environment
+        self._started_at: datetime = self.clock.wall()
+
+    # --- settings
+
+    def load(self) -> Settings:
+        """Read the settings; raise SettingsError with all that is wrong."""
+        return settingsfile.load(self._config, runs_as=accounts.ourselves().name)
+
+    def fingerprint(self) -> object:
+        """Return what differs once the settings' files do."""
+        return settingsfile.fingerprint(self._config)
+
+    @property
+    def settings_digest(self) -> str:
+        """What names the settings in effect."""
+        return settingsfile.digest(self.settings)
+
+    def adopt(self, settings: Settings) -> None:
+        """Go by *settings* from now on."""
+        self.settings = settings
+        self._teller = journal.teller(settings.log, self._environment)
+        self.reconciler.adopt(settings)
+
+    def tell(self, event: Event) -> None:
+        """Tell the log, wherever the settings want it."""
+        self._teller(event)
+
+    def tell_problems(self, error: SettingsError) -> None:
+        """Tell the log everything that is wrong with the settings."""
+        for problem in error.problems:
+            where = ": ".join(part for part in (problem.file, problem.key) if part)
+            message = f"{where}: {problem.message}"
+            self.tell(Event("settings.refused", message, Level.ERROR, code="bad_settings", hint=problem.hint))
+
+    # --- the parts
+
+    def start(self, settings: Settings, *, wake: Callable[[], None], watch: Callable[[str, int], None]) -> None:
+        """Put the parts together and take up what an earlier keeper held.
+
+        *wake* is called, from any thread, when a pass would find something; *watch* as `Reconciler` says.
+        """
+
+        def woken() -> None:
+            self._woken.set()
+            wake()
+
+        self.settings = settings
+        self._teller = journal.teller(settings.log, self._environment)
+        self._store = Store(self.state / "credentials", boot_id())
+        self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
+        self.couriers = Couriers(woken)
+        self.reconciler = Reconciler(
+            settings,
+            issuing=self.issuing,
+            couriers=self.couriers,
+            accounts=accounts,
+            store=self._store,
+            clock=self.clock,
+            tell=self.tell,
+            draw=random.random,
+            watch=watch,
+        )
+        held = self._store.load()
+        for name in held.discarded:
+            message = f"{name} in {self.state / 'credentials'} is not whole and was thrown away."
+            self.tell(Event("store.discarded", message, Level.WARNING))
+        self.reconciler.restore(held.credentials, held.deliveries, held.instance)
+
+    def _reach(self) -> Callable[[], Reach]:
+        if os.geteuid() != 0:
+            return lambda: Reach(None, None)
+        account = accounts.find(ISSUER_USER)
+        if account is None and not ISSUER_SOCKET.exists():
+            message = f"There is no user {ISSUER_USER}: AWS is asked as root."
+            hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
+            self.tell(Event("issuer.unconfined", message, Level.WARNING, hint=hint))
+        return lambda: Reach(ISSUER_SOCKET if ISSUER_SOCKET.exists() else None, account)
+
+    # --- what is said of us
+
+    def document(self, *, ready: bool, problem: Refusal | None) -> dict[str, Any]:
+        """Return the status document."""
+        return status.document(
+            self.reconciler.facts(), ready=ready, pid=os.getpid(), started_at=self._started_at, problem=problem
+        )
+
+    def problem_document(self, problem: Refusal | None) -> dict[str, Any]:
+        """Return the status document of a keeper whose settings are wrong: it knows nothing but that."""
+        return status.empty_document(
+            pid=os.getpid(), wall=self.clock.wall(), started_at=self._started_at, problem=problem
+        )
+
+    def is_settled(self, document: Mapping[str, Any]) -> bool:
+        """Whether the start need wait no longer."""
+        return status.is_settled(document, self.settings.boot.ready)
+
+    # --- one pass and no more
+
+    def converge(self, timeout: timedelta) -> dict[str, Any]:
+        """Run passes until nobody is out, or *timeout*; return the status document. For `login` and `logout`."""
+        until = time.monotonic() + timeout.total_seconds()
+        while True:
+            self._woken.clear()
+            self.reconciler.run_pass()
+            if not self.reconciler.busy or time.monotonic() > until:
+                return self.document(ready=True, problem=None)
+            self._woken.wait(max(until - time.monotonic(), 0))
+
+    def logout(self, timeout: timedelta) -> list[str]:
+        """Take our logins out of every file and forget every credential; return the files that still hold some."""
+        self.reconciler.adopt(replace(self.settings, registries=(), destinations=()))
+        self.converge(timeout)
+        return [path for path, delivery in self.reconciler.facts().deliveries.items() if delivery.delivered]
+
+    def end(self) -> None:
+        """End every child that is still out."""
+        child.kill_all()
+
+
+def refusal_of(error: SettingsError) -> Refusal:
+    """Return what is wrong with the settings in one line; the log has all of it."""
+    first, *others = error.problems
+    where = ": ".join(part for part in (first.file, first.key) if part)
+    more = f" (and {len(others)} more)" if others else ""
+    return Refusal("bad_settings", f"{where}: {first.message}{more}", "run `ecrlogind check` for all of it")

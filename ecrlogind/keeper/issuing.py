@@ -1,0 +1,237 @@
+"""The issuer, from the keeper's side: what it is told, and how it is reached.
+
+The keeper reads everything that the issuer may know and hands it over: the issuer has no home, no settings and no
+environment of its own, so the same settings and variables give the same identity by hand, in an image build and under
+systemd.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from ecrlogind.core.refusal import Code
+from ecrlogind.core.settings import AwsSettings, Settings
+from ecrlogind.core.standing import Account
+from ecrlogind.core.wire import (
+    SELF,
+    Answer,
+    Aws,
+    Call,
+    Instance,
+    Issued,
+    Question,
+    Refusal,
+    Refused,
+    WireError,
+    decode_answer,
+    encode,
+)
+from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
+
+# What the issuer does after its last call's deadline: it says so and exits.
+_GRACE = timedelta(seconds=5)
+_LONGEST_ANSWER = 1024 * 1024
+_LARGEST_FILE = 1024 * 1024
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+# What may be told of a file's content, by the variable that names it; the second is where the SDK looks without it.
+_FILES = (("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"))
+_WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
+_CA_BUNDLE = "AWS_CA_BUNDLE"
+
+
+class UnreadableError(Exception):
+    """A file that the settings or the environment name cannot be read."""
+
+
+def question(
+    calls: tuple[Call, ...], *, instance: bool, aws: AwsSettings, environment: Mapping[str, str], home: str
+) -> Question:
+    """Gather what the issuer needs for *calls*; raise UnreadableError if a file that is named cannot be read.
+
+    *environment* is the keeper's own, *home* the passwd home of whom it runs as, whatever HOME says.
+    """
+    named = {
+        "AWS_CONFIG_FILE": aws.config_file,
+        "AWS_SHARED_CREDENTIALS_FILE": aws.credentials_file,
+        _CA_BUNDLE: aws.ca_bundle,
+    }
+    told = {key: value for key, value in environment.items() if key.startswith("AWS_") or key in _PROXIES}
+    files = {}
+    for variable, usual in _FILES:
+        path = named[variable] or told.pop(variable, None)
+        if path is not None:
+            files[variable] = _content(path)
+        elif os.path.lexists(f"{home}/{usual}"):
+            files[variable] = _content(f"{home}/{usual}")
+        told.pop(variable, None)
+    if path := told.pop(_WEB_IDENTITY, None):
+        files[_WEB_IDENTITY] = _content(path)
+    ca = named[_CA_BUNDLE] or told.pop(_CA_BUNDLE, None)
+    told.pop(_CA_BUNDLE, None)
+    return Question(
+        calls=calls,
+        deadline=aws.deadline,
+        instance=instance,
+        aws=Aws(
+            endpoints=aws.endpoints,
+            ca=_content(ca) if ca is not None else None,
+            proxy=aws.proxy,
+            imds=aws.imds,
+            use_fips=aws.use_fips,
+            use_dualstack=aws.use_dualstack,
+        ),
+        environment=told,
+        files=files,
+    )
+
+
+def _content(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror}") from None
+    if len(content) > _LARGEST_FILE:
+        raise UnreadableError(f"{path}: larger than {_LARGEST_FILE} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise UnreadableError(f"{path}: not UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the issuer is reached: the socket of its unit if that is there, else a child that runs as *account*."""
+
+    socket: Path | None
+    account: Account | None
+
+
+class Issuing:
+    """Sends issuers out and collects what they answer. Every call that is asked is answered, if only by a refusal."""
+
+    def __init__(
+        self, reach: Callable[[], Reach], wake: Callable[[], None], environment: Mapping[str, str], home: str
+    ) -> None:
+        self._reach = reach
+        self._wake = wake
+        self._environment = environment
+        self._home = home
+        self._lock = threading.Lock()
+        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._out: list[_Errand] = []
+
+    @property
+    def asking(self) -> frozenset[Call]:
+        """The calls that are not answered yet."""
+        with self._lock:
+            return frozenset().union(*(errand.open for errand in self._out))
+
+    def overdue(self) -> bool:
+        """Whether an issuer outlives its deadline, which the one who talks to it must not let happen."""
+        with self._lock:
+            return any(time.monotonic() > errand.until + _GRACE.total_seconds() for errand in self._out)
+
+    def ask(self, calls: tuple[Call, ...], settings: Settings, *, instance: bool) -> None:
+        """Send an issuer out to ask for *calls*."""
+        try:
+            asked = question(calls, instance=instance, aws=settings.aws, environment=self._environment, home=self._home)
+        except UnreadableError as error:
+            hint = "correct its name in the settings or the environment, or make it readable for root"
+            for call in calls:
+                self._answers.put(Refused(call, Refusal(Code.NO_CREDENTIALS, f"cannot read {error}", hint)))
+            self._wake()
+            return
+        errand = _Errand(asked, set(asked.calls), time.monotonic() + (asked.deadline + _GRACE).total_seconds())
+        with self._lock:
+            self._out.append(errand)
+        threading.Thread(target=self._run, args=(errand,), name="issuer", daemon=True).start()
+
+    def collect(self) -> list[Answer]:
+        """Return what has been answered since the last time."""
+        found = []
+        while True:
+            try:
+                found.append(self._answers.get_nowait())
+            except queue.Empty:
+                return found
+
+    def _run(self, errand: _Errand) -> None:
+        def hear(line: bytes) -> None:
+            answer = decode_answer(line)
+            with self._lock:
+                errand.settle(answer)
+            self._answers.put(answer)
+            self._wake()
+
+        refusal = _failed("it ended without an answer")
+        try:
+            with self._connected() as (connection, words):
+                converse(connection, encode(errand.asked), until=errand.until, most=_LONGEST_ANSWER, hear=hear)
+                if said := words(errand.until):
+                    refusal = _failed(said)
+        except ChildError as error:
+            refusal = _failed(error.message) if error.code != "deadline" else DEADLINE
+        except WireError as error:
+            refusal = _failed(str(error))
+        finally:
+            with self._lock:
+                self._out.remove(errand)
+            for call in errand.open:
+                self._answers.put(Refused(call, refusal))
+            self._wake()
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[socket.socket, Callable[[float], str]]]:
+        reach = self._reach()
+        if reach.socket is not None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+                try:
+                    connection.connect(str(reach.socket))
+                except OSError as error:
+                    raise ChildError("unreachable", f"{reach.socket}: {error.strerror}", "") from None
+                yield connection, lambda _until: ""
+            return
+        with spawned("ecrlogind.issuer", reach.account) as (child, connection):
+            yield connection, lambda until: last_words(child, until)
+
+
+DEADLINE = Refusal(
+    Code.DEADLINE, "no answer from AWS in time", "look at the network between this host and AWS; it is tried again"
+)
+
+
+def _failed(what: str) -> Refusal:
+    return Refusal(
+        Code.ISSUER_FAILED,
+        f"the issuer gave no answer: {what}",
+        "see `journalctl -u ecrlogind`, and `systemctl status ecrlogind-issuer.socket`; it is tried again",
+    )
+
+
+@dataclass(slots=True)
+class _Errand:
+    """One question that is out: which of its calls are still open, and until when the issuer may live."""
+
+    asked: Question
+    open: set[Call]
+    until: float
+
+    def settle(self, answer: Answer) -> None:
+        match answer:
+            case Instance(region=region):
+                self.open = {replace(call, region=region) if call.region == SELF else call for call in self.open}
+            case Issued(call=call) | Refused(call=call):
+                self.open.discard(call)
+            case _:
+                pass

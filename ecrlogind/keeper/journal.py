@@ -1,0 +1,155 @@
+"""The log: journald's native protocol under systemd, else lines on stderr. It never blocks and never raises.
+
+structlog drives it: one logger, whose last processor fits the sink.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import structlog
+
+from ecrlogind.core.events import Event, Level
+
+_SOCKET = "/run/systemd/journal/socket"
+_PRIORITIES = {Level.ERROR: 3, Level.WARNING: 4, Level.NOTICE: 5, Level.INFO: 6, Level.DEBUG: 7}
+_COLOURS = {Level.ERROR: "\x1b[31m", Level.WARNING: "\x1b[33m", Level.NOTICE: "\x1b[1m"}
+_LONGEST = 512
+
+Tell = Callable[[Event], None]
+
+
+def teller(kind: str, environment: Mapping[str, str], stream: TextIO = sys.stderr) -> Tell:
+    """Return what takes events to where they are read.
+
+    *kind* is the setting `log`. ``journal`` means journald if it reads our stderr anyway, else lines on *stream*:
+    coloured on a terminal, ``<N>``-prefixed on a pipe. ``stderr`` means plain, dated lines.
+    """
+    if kind == "journal" and _journald_reads(environment, stream):
+        logger: Any = structlog.wrap_logger(_Journald(), processors=[_fields])
+    elif kind == "journal":
+        render = _coloured if stream.isatty() and not environment.get("NO_COLOR") else _prefixed
+        logger = structlog.wrap_logger(_Lines(stream), processors=[render])
+    else:
+        logger = structlog.wrap_logger(_Lines(stream), processors=[_dated])
+
+    def tell(event: Event) -> None:
+        logger.msg(
+            event.name,
+            message=_clean(event.message),
+            level=event.level,
+            registry=_clean(event.registry),
+            destination=_clean(event.destination),
+            code=event.code,
+            hint=_clean(event.hint),
+            message_id=event.message_id,
+        )
+
+    return tell
+
+
+def _journald_reads(environment: Mapping[str, str], stream: TextIO) -> bool:
+    """Whether *stream* is the journal: JOURNAL_STREAM is inherited, so it must also match the descriptor."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}" and os.path.exists(_SOCKET)  # noqa: PTH110 - a probe
+
+
+def _clean(text: str) -> str:
+    """Return *text* on one printable line of bounded length: servers and file names have a say in it."""
+    return "".join(char if char.isprintable() else "?" for char in text[:_LONGEST])
+
+
+# --- journald
+
+
+class _Journald:
+    """Sends events as datagrams. Lost ones are lost: a log that waits for its reader stops what it tells of."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+    def msg(self, **fields: str) -> None:
+        """Send one entry."""
+        entry = b"".join(_field(name, value) for name, value in fields.items() if value)
+        try:
+            self._socket.sendto(entry, _SOCKET)
+        except OSError:  # full, or journald is down
+            return
+
+
+def _fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    hint = event["hint"]
+    return {
+        "MESSAGE": f"{event['message']} {_sentence(hint)}" if hint else event["message"],
+        "PRIORITY": str(_PRIORITIES[event["level"]]),
+        "SYSLOG_IDENTIFIER": "ecrlogind",
+        "MESSAGE_ID": event["message_id"],
+        "ECRLOGIND_EVENT": event["event"],
+        "ECRLOGIND_REGISTRY": event["registry"],
+        "ECRLOGIND_DESTINATION": event["destination"],
+        "ECRLOGIND_CODE": event["code"],
+        "ECRLOGIND_HINT": hint,
+    }
+
+
+def _sentence(hint: str) -> str:
+    return f"{hint[:1].upper()}{hint[1:]}."
+
+
+def _field(name: str, value: str) -> bytes:
+    """Write one field in the form that takes any value, newlines included."""
+    content = value.encode("utf-8", "replace")
+    return name.encode() + b"\n" + struct.pack("<Q", len(content)) + content + b"\n"
+
+
+# --- lines
+
+
+class _Lines:
+    """Writes lines. A reader that went away or does not read costs lines, nothing else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+
+def _pairs(event: Mapping[str, Any]) -> str:
+    keys = ("registry", "destination", "code", "hint")
+    return " ".join(f"{key}={_quoted(str(event[key]))}" for key in keys if event[key])
+
+
+def _quoted(value: str) -> str:
+    return value if value and not set(value) & set(' "=') else '"' + value.replace('"', '\\"') + '"'
+
+
+def _text(event: Mapping[str, Any]) -> str:
+    return " ".join(part for part in (event["event"], _quoted(event["message"]), _pairs(event)) if part)
+
+
+def _prefixed(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return f"<{_PRIORITIES[event['level']]}>{_text(event)}"
+
+
+def _coloured(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    colour = _COLOURS.get(event["level"], "")
+    return f"{colour}{event['message']}\x1b[0m  {_pairs(event)}" if colour else f"{event['message']}  {_pairs(event)}"
+
+
+def _dated(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {event['level'].upper():<7} {_text(event)}"

@@ -1,0 +1,250 @@
+"""One pass: take in what came back, plan, act, keep the outcomes.
+
+A pass never waits. It sends issuers and couriers out and ends; when one of them comes back, the next pass takes in what
+it brought. So a hung endpoint or a dead file server holds up nothing but its own login.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import assert_never
+
+from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.events import Event, of_credential, of_refusal, of_report, where
+from ecrlogind.core.plan import Ask, Desired, Plan, Send, desire, file_of, plan
+from ecrlogind.core.settings import Destination, Settings
+from ecrlogind.core.standing import Delivery, File, Standing
+from ecrlogind.core.status import Facts
+from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probed, Refused
+from ecrlogind.keeper.ports import Accounts, Clock, Couriers, Issuing, Returned, Store
+
+# How often a courier looks although nothing said that the file changed: where it is watched, and where it cannot be.
+LOOK_WATCHED = timedelta(hours=1)
+LOOK_BLIND = timedelta(seconds=30)
+# A file that the settings name no more is given up after so many refusals.
+GIVE_UP = 5
+
+
+class Reconciler:
+    """Holds how things stand and brings them to what the settings ask for, a pass at a time.
+
+    *draw* gives random numbers in [0, 1); *watch* takes a path and an inotify descriptor, whose first event is to come
+    back as `look`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        issuing: Issuing,
+        couriers: Couriers,
+        accounts: Accounts,
+        store: Store,
+        clock: Clock,
+        tell: Callable[[Event], None],
+        draw: Callable[[], float],
+        watch: Callable[[str, int], None],
+    ) -> None:
+        self._settings = settings
+        self._issuing = issuing
+        self._couriers = couriers
+        self._accounts = accounts
+        self._store = store
+        self._clock = clock
+        self._tell = tell
+        self._draw = draw
+        self._watch = watch
+        self._started_at = clock.since_boot()
+        self._instance: Instance | None = None
+        self._standings: dict[Call, Standing] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._told: dict[tuple[str, str, str, str], SinceBoot] = {}
+
+    def restore(
+        self, credentials: Mapping[Call, Credential], deliveries: Iterable[Delivery], instance: Instance | None
+    ) -> None:
+        """Take up what an earlier keeper held."""
+        self._instance = instance
+        self._standings = {call: Standing(credential) for call, credential in credentials.items()}
+        self._deliveries = {delivery.file.path: delivery for delivery in deliveries}
+
+    def adopt(self, settings: Settings) -> None:
+        """Go by other *settings* from the next pass on."""
+        self._settings = settings
+
+    def hurry(self) -> None:
+        """Let the next pass try again all that was refused, and look at every file."""
+        self._standings = {call: standing.hurried() for call, standing in self._standings.items()}
+        self._deliveries = {
+            path: replace(delivery, look_at=timedelta(0)) for path, delivery in self._deliveries.items()
+        }
+
+    def look(self, path: str) -> None:
+        """Let a courier look at *path*: something changed there."""
+        if delivery := self._deliveries.get(path):
+            self._deliveries[path] = delivery.looked_away(self._clock.since_boot())
+
+    @property
+    def busy(self) -> bool:
+        """Whether an issuer or a courier is out."""
+        return bool(self._issuing.asking or self._couriers.away)
+
+    def run_pass(self) -> SinceBoot:
+        """Take in, plan, act; return when the next pass is due at the latest."""
+        for answer in self._issuing.collect():
+            self._take_in(answer)
+        for returned in self._couriers.collect():
+            self._receive(returned)
+        desired, files = desire(self._settings, self._instance), self._files()
+        self._forget_the_undesired(desired, files)
+        now = self._clock.since_boot()
+        made = self._plan(desired, files, now)
+        for step in made.steps:
+            match step:
+                case Ask(calls=calls, instance=instance):
+                    self._issuing.ask(calls, self._settings, instance=instance)
+                case Send():
+                    self._send(step)
+                case _:
+                    assert_never(step)
+        return made.next_at
+
+    def facts(self) -> Facts:
+        """Return all that a status is derived from."""
+        return Facts(
+            settings=self._settings,
+            desired=desire(self._settings, self._instance),
+            instance=self._instance,
+            files=self._files(),
+            standings=dict(self._standings),
+            deliveries=dict(self._deliveries),
+            asking=self._issuing.asking,
+            now=self._clock.since_boot(),
+            wall=self._clock.wall(),
+        )
+
+    def _plan(self, desired: Desired, files: Mapping[Destination, File], now: SinceBoot) -> Plan:
+        return plan(
+            desired,
+            files,
+            self._standings,
+            self._deliveries,
+            asking=self._issuing.asking,
+            away=self._couriers.away,
+            instance_known=self._instance is not None,
+            now=now,
+        )
+
+    def _files(self) -> dict[Destination, File]:
+        """Return where each destination lies. Users are looked up anew each time: they come, go and move."""
+        files = {}
+        for destination in self._settings.destinations:
+            name = destination.user or destination.owner
+            owner = self._accounts.find(name) if name else self._accounts.ourselves()
+            gid = self._accounts.group(destination.group) if destination.group else None
+            if owner is not None and (gid is not None or destination.group is None):
+                files[destination] = file_of(destination, owner, gid)
+        return files
+
+    def _forget_the_undesired(self, desired: Desired, files: Mapping[Destination, File]) -> None:
+        for call in [each for each in self._standings if each not in desired.calls]:
+            del self._standings[call]
+            self._store.forget_credential(call)
+        paths = {file.path for file in files.values()}
+        for path, delivery in list(self._deliveries.items()):
+            if path in paths:
+                continue
+            # Its destination left the settings, or its user left the host. Only the former leaves logins to take out.
+            gone = self._accounts.find(delivery.file.owner.name) is None
+            if gone or not delivery.delivered or delivery.failures >= GIVE_UP:
+                del self._deliveries[path]
+                self._store.forget_delivery(path)
+
+    # --- answers
+
+    def _take_in(self, answer: Answer) -> None:
+        match answer:
+            case Instance():
+                self._instance = answer
+                self._store.keep_instance(answer)
+                self._standings = {call: each for call, each in self._standings.items() if call.region != SELF}
+            case Issued():
+                self._take_in_credential(answer)
+            case Refused():
+                self._take_in_refusal(answer)
+            case NoInstance() | Probed():
+                pass
+            case _:
+                assert_never(answer)
+
+    def _take_in_credential(self, answer: Issued) -> None:
+        now = self._clock.since_boot()
+        before = self._standings.get(answer.call, Standing())
+        standing = before.issued(answer, now, self._settings.renew, self._draw())
+        self._standings[answer.call] = standing
+        if standing.credential is not None:
+            self._store.keep_credential(answer.call, standing.credential)
+        self._tell_all([of_credential(answer, before)])
+        self._may_tell_again("credential.refused", where(answer.call))
+
+    def _take_in_refusal(self, answer: Refused) -> None:
+        now = self._clock.since_boot()
+        before = self._standings.get(answer.call, Standing())
+        self._standings[answer.call] = before.refused(
+            answer.refusal,
+            now,
+            started_at=self._started_at,
+            floor=self._settings.renew.floor,
+            draw=self._draw(),
+        )
+        self._tell_all([of_refusal(answer, before)])
+
+    # --- events
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        now = self._clock.since_boot()
+        for event in events:
+            told_at = self._told.get(event.key)
+            if event.again_after is None or told_at is None or now - told_at >= event.again_after:
+                self._tell(event)
+                if event.again_after is not None:
+                    self._told[event.key] = now
+
+    def _may_tell_again(self, name: str, of: str) -> None:
+        """Forget that *name* was told of a registry or destination: what it told of has passed."""
+        self._told = {key: at for key, at in self._told.items() if key[0] != name or of not in key[1:3]}
+
+    # --- couriers
+
+    def _send(self, step: Send) -> None:
+        before = self._deliveries.get(step.file.path) or Delivery(step.file)
+        delivery = replace(before, file=step.file).sent(step.digests, step.errand.remove)
+        # Known as ours before it can stand there: a keeper that dies in between must not take it for foreign.
+        if delivery.delivered != before.delivered or delivery.file != before.file:
+            self._store.keep_delivery(delivery)
+        self._deliveries[step.file.path] = delivery
+        self._couriers.send(step)
+
+    def _receive(self, returned: Returned) -> None:
+        path, report, now = returned.sent.file.path, returned.report, self._clock.since_boot()
+        before = self._deliveries.get(path)
+        if before is None:
+            return
+        if returned.watch is not None:
+            self._watch(path, returned.watch)
+        after = before.reported(
+            returned.sent.errand,
+            report,
+            digests=returned.sent.digests,
+            now=now,
+            wall=self._clock.wall().timestamp(),
+            look_at=now + (LOOK_BLIND if returned.watch is None else LOOK_WATCHED),
+        )
+        self._deliveries[path] = after
+        if (after.delivered, after.foreign) != (before.delivered, before.foreign):
+            self._store.keep_delivery(after)
+        self._tell_all(of_report(before, returned.sent.errand, report))
+        if report.refusal is None:
+            self._may_tell_again("login.refused", path)
