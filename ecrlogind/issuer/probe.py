@@ -1,0 +1,149 @@
+"""The registry's own answer: whether it takes a credential, and whether that lets images be pulled."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode, urlsplit
+
+from ecrlogind.core.refusal import Code
+from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
+
+if TYPE_CHECKING:
+    from ecrlogind.core.wire import Probe, Refusal
+    from ecrlogind.issuer.transport import Reply, Transport
+
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+
+_CHALLENGE = re.compile(r'(realm|service|scope)="([^"]*)"')
+
+
+def probe(asked: Probe, transport: Transport, endpoint: str | None = None) -> Refusal | None:
+    """Return what the registry has against the credential, None when nothing.
+
+    INVALID_KEYS: it does not take the credential. PULL_DENIED: it does, but one of the images may not be pulled. What
+    else there is says nothing against the credential. *endpoint* is the URL of a server to ask in the registry's place.
+    """
+    registry = _Registry(asked, transport, endpoint)
+    try:
+        registry.log_in()
+    except Failed as failure:
+        return failure.refusal
+    worst: Refusal | None = None
+    for image in asked.images:
+        try:
+            registry.find(image)
+        except Failed as failure:
+            if failure.refusal.code == Code.PULL_DENIED:
+                return failure.refusal
+            worst = worst or failure.refusal
+    return worst
+
+
+class _Registry:
+    def __init__(self, asked: Probe, transport: Transport, endpoint: str | None) -> None:
+        self._host = asked.host
+        self._public = asked.public
+        self._transport = transport
+        self._endpoint = endpoint
+        pair = f"{asked.username}:{asked.password.reveal()}"
+        self._basic = "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def log_in(self) -> None:
+        """Do what ``docker login`` does; raise Failed."""
+        self._expect_ok(self._get("/v2/"))
+
+    def find(self, image: str) -> None:
+        """Ask for the manifest of *image*; raise Failed. It is a GET: only a body says which action is missing."""
+        name, reference = _split(image)
+        reply = self._get(f"/v2/{quote(name)}/manifests/{quote(reference, safe=':')}", Accept=MANIFESTS)
+        if reply.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+            action, said = missing_action(reply.body.decode(errors="replace")), _said(reply)
+            raise failed(
+                Code.PULL_DENIED,
+                f"{self._host} takes the credential but does not let it pull {image}"
+                + (f": {action} is denied: " if action else ": ")
+                + said,
+            )
+        if reply.status == http.client.NOT_FOUND:
+            raise failed(
+                Code.SERVICE_ERROR,
+                f"{self._host} takes the credential but has no image {image}: {_said(reply)}",
+                hint="Check `images` of this registry. The login itself is good.",
+            )
+        self._expect_ok(reply)
+
+    def _get(self, path: str, **headers: str) -> Reply:
+        if not self._public:
+            return self._send(path, {**headers, "Authorization": self._basic})
+        reply = self._send(path, headers)
+        if reply.status != http.client.UNAUTHORIZED:
+            return reply
+        return self._send(path, {**headers, "Authorization": f"Bearer {self._bearer(reply)}"})
+
+    def _bearer(self, challenge: Reply) -> str:
+        """Return the token that *challenge* asks for, in exchange for the credential."""
+        scheme, _, rest = challenge.headers.get("www-authenticate", "").partition(" ")
+        asked = dict(_CHALLENGE.findall(rest))
+        realm = urlsplit(asked.pop("realm", ""))
+        # The credential goes to the registry itself and to nobody whom a server names.
+        if scheme.lower() != "bearer" or realm.scheme != "https" or realm.netloc != self._host:
+            raise failed(
+                Code.MALFORMED_ANSWER,
+                f"{self._host} wants its credential sent to {clean(realm.netloc or 'nobody', 64)}",
+            )
+        reply = self._send(f"{realm.path or '/'}?{urlencode(asked)}", {"Authorization": self._basic})
+        self._expect_ok(reply)
+        try:
+            given = json.loads(reply.body)
+            token = given.get("token") or given["access_token"]
+        except (ValueError, KeyError, AttributeError, RecursionError):
+            token = None
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+            raise failed(Code.MALFORMED_ANSWER, f"{self._host} gave no token for the credential")
+        return token
+
+    def _send(self, path: str, headers: dict[str, str]) -> Reply:
+        return self._transport.send("GET", f"https://{self._host}{path}", headers, through=self._endpoint)
+
+    def _expect_ok(self, reply: Reply) -> None:
+        match reply.status:
+            case http.client.OK:
+                return
+            # 400 is what ECR has for a credential of another region.
+            case http.client.UNAUTHORIZED | http.client.FORBIDDEN | http.client.BAD_REQUEST:
+                raise failed(
+                    Code.INVALID_KEYS,
+                    f"{self._host} does not take the credential: {reply.status} {_said(reply)}",
+                    hint="A new one is asked for at once. If that does not help: was the role's session revoked?",
+                )
+            case http.client.TOO_MANY_REQUESTS:
+                raise failed(Code.THROTTLED, f"{self._host} asks to come less often")
+            case status if status >= http.client.INTERNAL_SERVER_ERROR:
+                raise failed(Code.SERVICE_ERROR, f"{self._host} answered {status} {_said(reply)}")
+            case status:
+                raise failed(Code.MALFORMED_ANSWER, f"{self._host} answered {status}, which no registry does")
+
+
+def _split(image: str) -> tuple[str, str]:
+    """Return name and reference of ``repo:tag``, ``repo@sha256:...`` or ``repo``."""
+    name, at, digest = image.partition("@")
+    if at:
+        return name, digest
+    name, _, tag = image.partition(":")
+    return name, tag or "latest"
+
+
+def _said(reply: Reply) -> str:
+    """Return what the registry said in its own words, or nothing."""
+    try:
+        about = json.loads(reply.body)["errors"][0]
+        return clean(f"{about['code']}: {about['message']}")
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return "" if b"<" in reply.body[:64] else clean(reply.body[:2048].decode(errors="replace"))
