@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ecrlogind: {failure.what}\n  {failure.advice}", file=sys.stderr)
         return failure.status
     except BrokenPipeError:  # whoever read us has seen enough
-        sys.stdout = None  # type: ignore[assignment]  # or the interpreter would flush into the pipe once more
+        sys.stdout = None  # or the interpreter would flush into the pipe once more
         return EXIT_OK
     except KeyboardInterrupt:
         return 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -40,14 +39,22 @@ class Couriers:
         self._wake = wake
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
-        self._returned: queue.SimpleQueue[Return] = queue.SimpleQueue()
+        self._returned: list[Return] = []
         self._away: dict[str, float | None] = {}
+        self._seen_away: frozenset[str] = frozenset()
 
     @property
     def away(self) -> frozenset[str]:
-        """The paths that a courier is out for, or whose dead courier a file server still holds."""
+        """The paths that a courier was out for at the last `collect`, and those sent since.
+
+        A courier that is dead but held by a file server is still out: there are never two for one path.
+        """
+        return self._seen_away
+
+    def out(self) -> bool:
+        """Whether a courier is out at this very moment."""
         with self._lock:
-            return frozenset(self._away)
+            return bool(self._away)
 
     def overdue(self) -> bool:
         """Whether a courier outlives its deadline without our having given it up."""
@@ -58,16 +65,15 @@ class Couriers:
         """Send a courier with *step*'s errand."""
         with self._lock:
             self._away[step.file.path] = None
+        self._seen_away |= {step.file.path}
         threading.Thread(target=self._run, args=(step,), name="courier", daemon=True).start()
 
     def collect(self) -> list[Return]:
         """Return the couriers that came back since the last time."""
-        found = []
-        while True:
-            try:
-                found.append(self._returned.get_nowait())
-            except queue.Empty:
-                return found
+        with self._lock:
+            returned, self._returned = self._returned, []
+            self._seen_away = frozenset(self._away)
+        return returned
 
     def _run(self, step: Send) -> None:
         path = step.file.path
@@ -77,7 +83,8 @@ class Couriers:
             nonlocal told
             if not told:
                 told = True
-                self._returned.put(Return(step, report, watch))
+                with self._lock:
+                    self._returned.append(Return(step, report, watch))
                 self._slots.release()
 
         self._slots.acquire()

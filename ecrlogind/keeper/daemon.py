@@ -307,7 +307,7 @@ class Daemon:
         listener.close()
         until = time.monotonic() + _PARTING.total_seconds()
         # A courier in the middle of its swap needs milliseconds; what hangs is ended.
-        while self._host.couriers.away and time.monotonic() < until:
+        while self._host.couriers.out() and time.monotonic() < until:
             time.sleep(0.01)
         if self._host.settings.logout_on_stop:
             self._host.logout(_LOGOUT)

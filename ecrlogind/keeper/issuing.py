@@ -8,7 +8,6 @@ systemd.
 from __future__ import annotations
 
 import os
-import queue
 import socket
 import threading
 import time
@@ -128,14 +127,18 @@ class Issuing:
         self._environment = environment
         self._home = home
         self._lock = threading.Lock()
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._answers: list[Answer] = []
         self._out: list[_Errand] = []
+        self._asking: frozenset[Call] = frozenset()
 
     @property
     def asking(self) -> frozenset[Call]:
-        """The calls that are not answered yet."""
-        with self._lock:
-            return frozenset().union(*(errand.open for errand in self._out))
+        """The calls that had no answer at the last `collect`, and those asked since.
+
+        Answers and open calls are taken at one moment: a call whose answer came right after must not look as if nobody
+        were asking.
+        """
+        return self._asking
 
     def overdue(self) -> bool:
         """Whether an issuer outlives its deadline, which the one who talks to it must not let happen."""
@@ -148,30 +151,30 @@ class Issuing:
             asked = question(calls, instance=instance, aws=settings.aws, environment=self._environment, home=self._home)
         except UnreadableError as error:
             hint = "correct its name in the settings or the environment, or make it readable for root"
-            for call in calls:
-                self._answers.put(Refused(call, Refusal(Code.NO_CREDENTIALS, f"cannot read {error}", hint)))
+            refusal = Refusal(Code.NO_CREDENTIALS, f"cannot read {error}", hint)
+            with self._lock:
+                self._answers += [Refused(call, refusal) for call in calls]
             self._wake()
             return
         errand = _Errand(asked, set(asked.calls), time.monotonic() + (asked.deadline + _GRACE).total_seconds())
         with self._lock:
             self._out.append(errand)
+        self._asking |= errand.open
         threading.Thread(target=self._run, args=(errand,), name="issuer", daemon=True).start()
 
     def collect(self) -> list[Answer]:
         """Return what has been answered since the last time."""
-        found = []
-        while True:
-            try:
-                found.append(self._answers.get_nowait())
-            except queue.Empty:
-                return found
+        with self._lock:
+            answers, self._answers = self._answers, []
+            self._asking = frozenset().union(*(errand.open for errand in self._out))
+        return answers
 
     def _run(self, errand: _Errand) -> None:
         def hear(line: bytes) -> None:
             answer = decode_answer(line)
             with self._lock:
                 errand.settle(answer)
-            self._answers.put(answer)
+                self._answers.append(answer)
             self._wake()
 
         refusal = _failed("it ended without an answer")
@@ -187,8 +190,7 @@ class Issuing:
         finally:
             with self._lock:
                 self._out.remove(errand)
-            for call in errand.open:
-                self._answers.put(Refused(call, refusal))
+                self._answers += [Refused(call, refusal) for call in errand.open]
             self._wake()
 
     @contextmanager

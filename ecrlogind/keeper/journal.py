@@ -40,7 +40,7 @@ def teller(kind: str, environment: Mapping[str, str], stream: TextIO = sys.stder
         logger = structlog.wrap_logger(_Lines(stream), processors=[_dated])
 
     def tell(event: Event) -> None:
-        logger.msg(
+        logger.info(
             event.name,
             message=_clean(event.message),
             level=event.level,
@@ -77,7 +77,7 @@ class _Journald:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
-    def msg(self, **fields: str) -> None:
+    def info(self, **fields: str) -> None:
         """Send one entry."""
         entry = b"".join(_field(name, value) for name, value in fields.items() if value)
         try:
@@ -120,7 +120,7 @@ class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def msg(self, line: str) -> None:
+    def info(self, line: str) -> None:
         """Write one line."""
         try:
             self._stream.write(f"{line}\n")

@@ -62,26 +62,20 @@ def watched(path: Path | None, *, default: Path = DEFAULT) -> tuple[Path, ...]:
 
 
 def fingerprint(path: Path | None, *, default: Path = DEFAULT) -> Fingerprint:
-    """Return what is another as soon as a file is changed, replaced, or there no longer; no file is read."""
+    """Return what is another as soon as a file is changed, replaced, or no longer there; no file is read."""
     main = _absolute(path or default)
-    files = (main.parent, *_files(main, []))
-    return tuple((str(file), _print(file)) for file in files)
+    # The directories too, up to the root: a `chmod` there can be all that was missing.
+    files = (*main.parents, main.parent / DROP_INS, *_files(main, []))
+    return tuple((str(file), _print(file, is_ours=file not in main.parents[1:])) for file in files)
 
 
-def _print(file: Path) -> tuple[int, ...] | None:
+def _print(file: Path, *, is_ours: bool) -> tuple[int, ...] | None:
     try:
         found = file.stat()
     except OSError:
         return None
-    return (
-        found.st_dev,
-        found.st_ino,
-        found.st_mode,
-        found.st_uid,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-    )
+    trust = (found.st_dev, found.st_ino, found.st_mode, found.st_uid)
+    return (*trust, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if is_ours else trust
 
 
 def _absolute(path: Path) -> Path:
