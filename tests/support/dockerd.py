@@ -48,20 +48,6 @@ class Dockerd:
             raise AssertionError(f"docker {' '.join(map(str, arguments))}: exit {done.returncode}: {done.stderr}")
         return done
 
-    def trust(self, registry, ca):
-        """Let it trust the CA with the PEM text *ca* for *registry* (host, or host:port)."""
-        place = self.home / "etc/docker/certs.d" / registry
-        place.mkdir(exist_ok=True)
-        (place / "ca.crt").write_text(ca)
-
-    def resolve(self, host, address):
-        """Let it find *host* at *address*, by its own /etc/hosts. The last word on a host counts."""
-        with _locked(self.home / "hosts.lock"):
-            hosts = self.home / "hosts"
-            kept = [line for line in hosts.read_text().splitlines() if host not in line.split()[1:]]
-            # In place: the file is mounted over dockerd's /etc/hosts, and a new inode would not be seen there.
-            hosts.write_text("\n".join([*kept, f"{address} {host}"]) + "\n")
-
 
 @contextmanager
 def running(meeting_place):

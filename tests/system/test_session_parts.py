@@ -1,3 +1,5 @@
+import base64
+import json
 import os
 import socket
 import subprocess
@@ -6,21 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from standin.tls import Authority
+from tests.support import registry
 from tests.support.dockerd import running
+from tests.support.hosts import resolving
 
 pytestmark = pytest.mark.system
 
 
 def test_workers_share_one_dockerd_which_leaves_nothing_behind_when_the_last_one_goes(tmp_path):
-    hosts = Path("/etc/hosts").read_bytes()
     with running(tmp_path) as first:
         with running(tmp_path) as second:
             assert second == first
-        first.resolve("registry.example", "127.0.0.9")
-        first.trust("registry.example", "a certificate")
         assert first.docker("info", "--format", "{{.Driver}}").stdout.strip()
-        assert Path("/etc/hosts").read_bytes() == hosts
-        assert not Path("/etc/docker/certs.d/registry.example").exists()
+        assert not Path("/etc/docker/key.json").exists()
 
     deadline = time.monotonic() + 20
     while first.home.exists():
@@ -28,6 +29,24 @@ def test_workers_share_one_dockerd_which_leaves_nothing_behind_when_the_last_one
         time.sleep(0.05)
     assert str(first.home) not in subprocess.run(["ps", "-ef"], capture_output=True, text=True, check=True).stdout
     assert not [name for _, names, _ in os.walk("/sys/fs/cgroup") for name in names if name == first.home.name]
+
+
+def test_dockerd_pulls_from_a_registry_on_its_real_name_with_the_right_password_alone(dockerd, tmp_path):
+    host = "999988887777.dkr.ecr.eu-west-3.amazonaws.com"
+    authority = Authority(tmp_path / "ca")
+    login = {"auths": {host: {"auth": base64.b64encode(b"AWS:a password").decode()}}}
+    (tmp_path / "config.json").write_text(json.dumps(login))
+    pull = ["--config", tmp_path, "pull", f"{host}/app:v1"]
+    with (
+        registry.running(tmp_path / "registry", authority, host) as real,
+        resolving(real.address, host),
+    ):
+        real.set_password("a password")
+        real.push("app:v1", "a password")
+        dockerd.docker(*pull)
+        real.set_password("another password")
+        dockerd.docker("image", "rm", f"{host}/app:v1")
+        assert dockerd.docker(*pull, check=False).stderr.endswith("authentication required\n")
 
 
 def test_a_machine_boots_systemd_with_our_files_installed_and_keeps_its_disk_over_a_reboot(machines):
