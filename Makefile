@@ -1,0 +1,45 @@
+# Everything that people and CI run. `make help` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# A directory of wheels, a proxy or a mirror is pip's own configuration; constraints.txt pins versions, nothing else.
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint format picture clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	@touch $@
+
+demo: $(STAMP) ## watch the real daemon log in, renew and heal, against a stand-in AWS
+	@$(BIN)/python -m standin.demo
+
+test: $(STAMP) ## all tests; as root on Debian or Ubuntu it installs what the system tests need
+	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then tests/support/prepare.sh; fi
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup
+
+test-long: $(STAMP) ## the long forms: bounded, but too long for every commit
+	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then tests/support/prepare.sh; fi
+	$(BIN)/python -m pytest -m long --timeout 7200
+
+lint: $(STAMP) ## ruff, mypy and the rooms' rules, which are tests too
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff format everything
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+picture: $(STAMP) ## draw docs/demo.svg anew, from a real run of the demo
+	$(BIN)/python docs/picture.py
+
+clean: ## take away what the other targets made
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
