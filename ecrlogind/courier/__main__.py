@@ -1,0 +1,77 @@
+"""``python -I -m ecrlogind.courier``: one Errand in on descriptor 0, one Report out on descriptor 1."""
+
+from __future__ import annotations
+
+import array
+import os
+import signal
+import socket
+import stat
+import sys
+
+from ecrlogind.courier import kernel
+
+_IN, _OUT = 0, 1
+
+# An errand carries every login of one file: no longer than a file may be, and some.
+_LONGEST_ERRAND = 32 * 1024 * 1024
+
+
+def main() -> int:
+    """Run the one errand that this process is for."""
+    # Before anything else is read or even imported: from here on the user's other processes cannot look in.
+    kernel.hide()
+    if os.geteuid() == 0:
+        kernel.give_up_rights()
+    os.umask(0o077)
+    # A lease that somebody breaks is announced by SIGIO, which would end us; we ask for it instead.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+    from ecrlogind.core.wire import Errand, decode
+    from ecrlogind.courier.clock import Deadline, disarm
+    from ecrlogind.courier.errand import Visit
+
+    errand = decode(Errand, _read_line())
+    deadline = Deadline(errand.deadline)
+    deadline.arm()
+    report, descriptor = Visit(errand, deadline).run()
+    disarm()
+    _send(_encoded(report), descriptor)
+    return 0
+
+
+def _read_line() -> bytes:
+    chunks: list[bytes] = []
+    length = 0
+    while length <= _LONGEST_ERRAND:
+        chunk = os.read(_IN, 1 << 16)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        length += len(chunk)
+        if chunk.endswith(b"\n"):
+            break
+    return b"".join(chunks)
+
+
+def _send(line: bytes, descriptor: int | None) -> None:
+    if not stat.S_ISSOCK(os.fstat(_OUT).st_mode):
+        while line:
+            line = line[os.write(_OUT, line) :]
+        return
+    with socket.socket(fileno=os.dup(_OUT)) as out:
+        # The descriptor goes with the first byte; the rest may need more than one call.
+        rights = array.array("i", [] if descriptor is None else [descriptor])
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
+        sent = out.sendmsg([line], control)
+        out.sendall(line[sent:])
+
+
+def _encoded(report: object) -> bytes:
+    from ecrlogind.core.wire import encode
+
+    return encode(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Run one errand: reach the file, bring it to where it shall be, say what was found, and leave a watch behind."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+
+from ecrlogind.core import dockerconfig
+from ecrlogind.core.dockerconfig import Trouble, Unfit, Wish
+from ecrlogind.core.wire import Errand, Found, Refusal, Report
+from ecrlogind.courier import watch
+from ecrlogind.courier.clock import Deadline, LateError
+from ecrlogind.courier.file import File
+from ecrlogind.courier.refused import RefusedError, refused, shown
+from ecrlogind.courier.swap import Swap
+from ecrlogind.courier.walk import Rules, Trail, advice, reach, trail
+
+# What a look at the place tells: which directory, what text and mode, or why it cannot be told.
+_Glance = tuple[object, ...]
+
+
+class Visit:
+    """One errand under way."""
+
+    def __init__(self, errand: Errand, deadline: Deadline) -> None:
+        self._errand = errand
+        self._deadline = deadline
+        self._rules = Rules(os.geteuid(), errand.home, errand.mode or 0o600, errand.gid)
+        self._wish = Wish(
+            logins={host: auth.reveal() for host, auth in errand.logins.items()},
+            helpers=errand.helpers,
+            remove=errand.remove,
+            delivered=errand.delivered,
+            expelled=errand.expelled,
+            replace=errand.replace,
+            fix_shadows=errand.fix_shadows,
+        )
+
+    def run(self) -> tuple[Report, int | None]:
+        """Return the report, and an inotify descriptor if the errand asks for one and there can be one."""
+        report, seen = self._attempt()
+        if not self._errand.watch:
+            return report, None
+        while True:
+            with trail() as way:
+                before = self._glance(way)
+                try:
+                    descriptor = watch.arm(way)
+                except OSError as e:
+                    note = Refusal(
+                        Trouble.NO_WATCH,
+                        f"{shown(self._errand.path)} cannot be watched: {os.strerror(e.errno or 0)}",
+                        "changes are only noticed at the next look; raise fs.inotify.max_user_watches and _instances",
+                    )
+                    return replace(report, notes=(*report.notes, note)), None
+            # A last look: what changed before the watch was armed made no event.
+            with trail() as way:
+                after = self._glance(way)
+            if (before == after and seen in (before, None)) or not self._deadline.left:
+                return report, descriptor
+            os.close(descriptor)
+            again, seen = self._attempt()
+            report = _both(report, again)
+
+    def _attempt(self) -> tuple[Report, _Glance | None]:
+        """Return what one delivery came to, and what a look must still see then; None if that cannot be told."""
+        notes: list[Refusal] = []
+        try:
+            with ExitStack() as held:
+                way = held.enter_context(trail())
+                reach(way, self._errand.path, self._rules, create=False)
+                if way.missing is not None:
+                    if not self._change(""):
+                        return Report(found=dockerconfig.find("", self._wish)), None
+                    reach(way, self._errand.path, self._rules, create=True)
+                file = _file(way, self._rules)
+                held.callback(file.close)
+                swap = Swap(file, self._deadline, notes, self._errand.mode, self._errand.gid)
+                done = swap.run(self._change)
+                found = dockerconfig.find(done.before, self._wish)
+                report = Report(found, done.changed, notes=tuple(notes))
+                return report, (_identity(way), done.text)
+        except RefusedError as e:
+            refusal = e.refusal
+        except OSError as e:
+            refusal = refused(e, self._errand.path).refusal
+        except Unfit as e:
+            refusal = Refusal(e.code, f"{shown(self._errand.path)}: {e}", e.hint)
+        except LateError:
+            refusal = Refusal(
+                Trouble.DEADLINE,
+                f"{shown(self._errand.path)}: the file system did not answer in time",
+                "see to the file server or the disk that it is on",
+            )
+        return Report(refusal=refusal, notes=tuple(notes)), None
+
+    def _change(self, text: str) -> str:
+        return dockerconfig.merge(text, self._wish)
+
+    def _glance(self, way: Trail) -> _Glance:
+        try:
+            reach(way, self._errand.path, self._rules, create=False)
+            if way.missing is not None:
+                return (_identity(way), way.missing)
+            file = _file(way, self._rules)
+            try:
+                seen = file.read()
+            finally:
+                file.close()
+            return (_identity(way), seen.data.decode("utf-8", "surrogateescape") if seen else "")
+        except RefusedError as e:
+            return (e.refusal.code, e.refusal.message)
+        except OSError as e:
+            return (e.errno,)
+
+
+def _file(way: Trail, rules: Rules) -> File:
+    return File(way.directory, way.name, way.path, rules.uid, advice(way, way.path, rules))
+
+
+def _identity(way: Trail) -> tuple[int, int]:
+    status = os.fstat(way.directory)
+    return status.st_dev, status.st_ino
+
+
+def _both(first: Report, second: Report) -> Report:
+    """Return one report of two attempts: what was found first, and how it stands at last."""
+    found: dict[str, Found] = dict(second.found)
+    if first.changed and not second.changed:
+        found = {
+            host: replace(now, was=first.found[host].was) if host in first.found else now for host, now in found.items()
+        }
+    notes = tuple(dict.fromkeys((*first.notes, *second.notes)))
+    return replace(second, found=found, changed=first.changed or second.changed, notes=notes)
