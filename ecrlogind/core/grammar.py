@@ -170,7 +170,8 @@ def _read_registry(draft: _Draft, place: _Place, item: object) -> None:
     else:
         if not isinstance(item, Mapping):
             raise Mistake(f"must be a text or a table, not {values.kind_of(item)}", 'write "HOST" or { host = "HOST" }')
-        draft.names.update(each for key in ("name", "host") if isinstance(each := item.get(key), str))
+        name = item.get("name", item.get("host"))
+        draft.names.update([name] if isinstance(name, str) else [])
         read = _read_keys(draft, place, "registries", item)
         mistakes = list(registry_mistakes(item, read))
         for mistake in mistakes:

@@ -49,8 +49,10 @@ def _hint(what: str, text: str, at: int) -> str:
         return "close it with ], and put a comma between any two items"
     if what.startswith("Unclosed inline table"):
         return "close it with } in the same line, and put a comma between any two keys, none behind the last"
-    if what.startswith(("Unterminated string", "Found invalid character")):
+    if what.startswith(("Unterminated string", "Found invalid character", 'Expected "\'"', r"Illegal character '\n'")):
         return "close the text's quotes in the same line"
+    if what.startswith("Illegal character"):
+        return "take the control character out"
     if "\\" in what:
         return "double the backslash, or put the text in single quotes"
     return "mend the TOML there: key = value, one to a line"

@@ -19,6 +19,7 @@ from ecrlogind.core.registry import PARTITIONS
 Convert = Callable[[object], Any]
 Choice = TypeVar("Choice", bound=StrEnum)
 
+OWNERS = stat.S_IRUSR | stat.S_IWUSR
 EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 LONGEST_TEXT = 4096
 LONGEST_LIST = 1000
@@ -189,20 +190,24 @@ def metrics_path(value: object) -> str:
 def mode(value: object) -> int:
     """Read a file's mode, written in octal, in quotes."""
     if type(value) is int:
-        decimal = _number(value, "640")
-        octal = f"{value & 0o7777:03o}"
-        meant = next(digits for digits in (decimal, octal, "640") if re.fullmatch("[0-7]{3}", digits))
-        raise Mistake("must be a text, not a number", f'write it in quotes: "0{meant}"')
+        # 640, or 0o640, which arrives as 416.
+        digits = (_number(value, ""), f"{value & 0o7777:03o}")
+        meant = next((each for each in digits if _MODE.fullmatch(each) and _is_fit(int(each, 8))), "640")
+        raise Mistake("must be a text, not a number", f'write it in quotes: "0{meant.removeprefix("0")}"')
     written = text(value)
     if not _MODE.fullmatch(written):
         raise Mistake(f"{quote(written)} is not a file's mode", 'write three octal digits with a leading zero: "0640"')
     bits = int(written, 8)
-    if not bits & stat.S_IRUSR or not bits & stat.S_IWUSR or bits & (stat.S_IWOTH | EXECUTE):
+    if not _is_fit(bits):
         raise Mistake(
             f"{quote(written)} is no mode for a file with logins",
             'its owner must read and write it, others must not write, nobody execute: for example "0640"',
         )
     return bits
+
+
+def _is_fit(mode: int) -> bool:
+    return mode & OWNERS == OWNERS and not mode & (stat.S_IWOTH | EXECUTE)
 
 
 def user(value: object) -> str:

@@ -96,7 +96,9 @@ def _files(main: Path, problems: list[Problem]) -> list[Path]:
         problems.append(_problem(directory, mistake))
         names = []
     except OSError as error:
-        problems.append(_problem(directory, _unreadable(error)))
+        # Where not even the directory above can be entered, the main file says so.
+        if os.access(main.parent, os.X_OK, effective_ids=True):
+            problems.append(_problem(directory, _unreadable(error)))
         names = []
     return [main, *(directory / name for name in names)]
 
