@@ -17,9 +17,10 @@ from ecrlogind.issuer.instance import Metadata, endpoint
 from ecrlogind.issuer.network import Network
 from ecrlogind.issuer.once import Once
 from ecrlogind.issuer.process import Processes, set_environment
+from ecrlogind.issuer.proxies import Proxies
 from ecrlogind.issuer.refusals import Failed, failed
 from ecrlogind.issuer.signs import Signs
-from ecrlogind.issuer.transport import Proxies, Transport
+from ecrlogind.issuer.transport import Transport
 
 if TYPE_CHECKING:
     from ecrlogind.core.identity import Identity
@@ -41,9 +42,10 @@ class Asking:
         self._emit = emit
         self._until = time.monotonic() + question.deadline.total_seconds()
         self._signs = Signs(question)
-        self._processes = Processes(set_environment(question.environment, question.files))
-        proxies = Proxies(question.aws.proxy, question.environment)
-        self._transport = Transport(self._until, proxies, question.aws.ca or question.files.get("AWS_CA_BUNDLE"))
+        ca = question.aws.ca or question.files.get("AWS_CA_BUNDLE")
+        files = {**question.files, "AWS_CA_BUNDLE": ca} if ca else question.files
+        self._processes = Processes(set_environment(question.environment, question.aws, files))
+        self._transport = Transport(self._until, Proxies(question.aws.proxy, question.environment), ca)
         self._metadata = Metadata(
             endpoint(question.aws, question.environment), self._until, disabled=self._signs.forbid_instance
         )
@@ -113,7 +115,8 @@ class Asking:
 
     def _issue(self, call: Call) -> None:
         try:
-            call = replace(call, region=self._instance().region) if call.region == SELF else call
+            if call.region == SELF:
+                call = replace(call, region=self._instance().region)
             with self._taking:
                 if call in self._taken:
                     return  # another call has turned out to be this one
@@ -155,7 +158,7 @@ class Asking:
 
         agent = f"ecrlogind/{ecrlogind.__version__} host/{self._host_name()}"
         chain = Chain(self._transport, self._metadata, self._processes, agent)
-        return Ecr(self._question.aws, chain, lambda: f"ecrlogind-{self._host_name()}", self._sts_region)
+        return Ecr(chain, lambda: f"ecrlogind-{self._host_name()}", self._sts_region)
 
     def _host_name(self) -> str:
         """Return what tells this host from others, fit for a role's session name."""

@@ -20,9 +20,10 @@ import botocore.utils
 
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.refusal import Code
+from ecrlogind.issuer import proxies
 from ecrlogind.issuer.instance import Keys, Metadata
 from ecrlogind.issuer.refusals import failed
-from ecrlogind.issuer.transport import Proxies, Transport
+from ecrlogind.issuer.transport import Transport
 
 if TYPE_CHECKING:
     import boto3
@@ -95,7 +96,7 @@ class Chain:
 
     def __init__(self, transport: Transport, metadata: Metadata, processes: Processes, user_agent: str) -> None:
         self._sender = Sender(transport)
-        beside = Sender(Transport(transport.until, Proxies(None, {}), None))  # link-local: never through a proxy
+        beside = Sender(Transport(transport.until, proxies.NONE, None))  # link-local: never through a proxy
         self._loader = Loader()
         _put_in_place(
             InstanceMetadataFetcher=lambda **_: RoleOfInstance(metadata),

@@ -27,7 +27,7 @@ from ecrlogind.issuer.refusals import Failed, failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ecrlogind.core.wire import Aws, Call
+    from ecrlogind.core.wire import Call
 
 # What a credential with `scope = "pull"` may do, however much its role may: AmazonEC2ContainerRegistryPullOnly, what
 # older clients ask before they pull, and ECR Public's token.
@@ -57,10 +57,7 @@ PULL_ONLY = json.dumps(
 class Ecr:
     """What AWS gives for the calls of one question. *sts_region* says where an identity's roles are assumed."""
 
-    def __init__(
-        self, aws: Aws, chain: Chain, session_name: Callable[[], str], sts_region: Callable[[Identity], str]
-    ) -> None:
-        self._aws = aws
+    def __init__(self, chain: Chain, session_name: Callable[[], str], sts_region: Callable[[Identity], str]) -> None:
         self._chain = chain
         self._session_name = session_name
         self._sts_region = sts_region
@@ -124,10 +121,10 @@ class Ecr:
         return self._sessions[identity.profile]
 
     def _client(self, service: str, region: str, identity: Identity, keys: Keys, variant: Call | None = None) -> Any:
-        # None leaves it to the environment and the profile.
+        # None leaves it to the environment, where the settings are, and to the profile.
         config = botocore.config.Config(
-            use_fips_endpoint=(variant is not None and variant.fips) or self._aws.use_fips or None,
-            use_dualstack_endpoint=(variant is not None and variant.dual_stack) or self._aws.use_dualstack or None,
+            use_fips_endpoint=(variant is not None and variant.fips) or None,
+            use_dualstack_endpoint=(variant is not None and variant.dual_stack) or None,
         )
 
         def make() -> Any:
@@ -135,7 +132,6 @@ class Ecr:
                 return self._session(identity).client(
                     service,
                     region_name=region,
-                    endpoint_url=self._aws.endpoints.get(service),
                     aws_access_key_id=keys.access,
                     aws_secret_access_key=keys.secret.reveal(),
                     aws_session_token=keys.token.reveal() if keys.token else None,

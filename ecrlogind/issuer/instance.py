@@ -21,8 +21,9 @@ from ecrlogind.core.refusal import Code
 from ecrlogind.core.registry import check_account, partition_of
 from ecrlogind.core.wire import Aws, Instance
 from ecrlogind.issuer.once import Once
+from ecrlogind.issuer.proxies import port_of
 from ecrlogind.issuer.refusals import Failed, clean, failed, reason_of
-from ecrlogind.issuer.transport import Reply, TooLarge, dial, exchange, left_until, port_of
+from ecrlogind.issuer.sockets import Reply, TooLarge, dial, exchange, left_until
 
 # How often a service that is not there yet is asked again, in seconds.
 PACE = 0.25
@@ -83,8 +84,9 @@ class Metadata:
         if self._disabled:
             raise failed(
                 Code.NO_CREDENTIALS,
-                "AWS_EC2_METADATA_DISABLED forbids to ask IMDS, and nothing else gives credentials",
-                hint="Take the variable out of the service's environment, or set [aws] profile or credentials_file.",
+                "AWS_EC2_METADATA_DISABLED forbids to ask IMDS",
+                hint="Take the variable out of the service's environment; or give credentials through [aws] or the "
+                'environment, and name the registry by its host instead of "self".',
             )
         patience = FIRST_PATIENCE
         while True:

@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from ecrlogind.core.refusal import Code
+from ecrlogind.issuer.proxies import port_of
 from ecrlogind.issuer.refusals import Failed, failed
-from ecrlogind.issuer.transport import dial, no_way_to, port_of
+from ecrlogind.issuer.sockets import dial
+from ecrlogind.issuer.transport import no_way_to
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult

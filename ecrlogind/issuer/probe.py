@@ -14,7 +14,8 @@ from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
 
 if TYPE_CHECKING:
     from ecrlogind.core.wire import Probe, Refusal
-    from ecrlogind.issuer.transport import Reply, Transport
+    from ecrlogind.issuer.sockets import Reply
+    from ecrlogind.issuer.transport import Transport
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "

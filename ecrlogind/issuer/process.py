@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from ecrlogind.core.wire import Aws
+
 # Data, stacks and heap together. A question for many registries takes about 100 MiB.
 MEMORY = 1 << 30
 # More threads wait for the network than work: boto3 needs far less than this each.
@@ -66,15 +68,29 @@ def take_channels() -> tuple[int, int]:
     return question, answers
 
 
-def set_environment(environment: Mapping[str, str], files: Mapping[str, str]) -> tuple[int, ...]:
+def set_environment(environment: Mapping[str, str], aws: Aws, files: Mapping[str, str]) -> tuple[int, ...]:
     """Make the process's environment that of the question; return the descriptors that hold *files*.
+
+    What the settings say wins over the environment, for each client that the SDK makes on its way.
 
     The text of a file lies in memory, under the name /proc/self/fd/N, which its variable then holds. What is not given
     is empty: no home is looked into.
     """
     os.environ.clear()
     os.environ.update(environment)
-    os.environ.pop("AWS_DATA_PATH", None)
+    for name in (
+        "AWS_DATA_PATH",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_CA_BUNDLE",
+        *(["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] if aws.endpoints else []),
+    ):
+        os.environ.pop(name, None)
+    for service, url in aws.endpoints.items():
+        os.environ[f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"] = url
+    if aws.use_fips:
+        os.environ["AWS_USE_FIPS_ENDPOINT"] = "true"
+    if aws.use_dualstack:
+        os.environ["AWS_USE_DUALSTACK_ENDPOINT"] = "true"
     os.environ |= {
         "HOME": "/nonexistent",
         "AWS_CONFIG_FILE": os.devnull,

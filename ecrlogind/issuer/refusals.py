@@ -19,10 +19,12 @@ LONGEST_QUOTE = 512
 HINTS = {
     Code.NO_NETWORK: "Check the host's network, routes and firewall. It is tried again until it works.",
     Code.DNS: "Check /etc/resolv.conf and, in a VPC, its DNS settings and the endpoint's private DNS name.",
-    Code.TLS: "Check [aws] ca_bundle, the system's CA certificates and whether something intercepts TLS on the way.",
+    Code.TLS: "Check [aws] ca_bundle, the system's CA certificates and whether something intercepts TLS on the way. "
+    "A wrong clock makes good certificates invalid.",
     Code.PROXY: "Check [aws] proxy, HTTPS_PROXY and NO_PROXY, and that the proxy lets this host reach AWS.",
     Code.IMDS_UNREACHABLE: "On EC2 check that instance metadata is enabled and that no firewall rule keeps this "
-    "service from it; elsewhere give credentials through [aws] or the environment.",
+    "service from it; elsewhere give credentials through [aws] or the environment, and name each registry by its "
+    'host instead of "self".',
     Code.NO_ROLE: "Attach an instance profile with a role to this instance: "
     "aws ec2 associate-iam-instance-profile. It is noticed within 30 seconds.",
     Code.NO_CREDENTIALS: "Attach an instance profile, or set [aws] profile, config_file or credentials_file.",
