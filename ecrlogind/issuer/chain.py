@@ -119,7 +119,7 @@ class Chain:
         session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=lambda value: value)
         on: Any = session.register
         on("before-send", lambda request, **_: self._sender.send(request))
-        on("provide-client-params.sts.AssumeRole", _named(session_name))
+        on("provide-client-params.sts", _named(session_name))
         resolver = botocore.credentials.create_credential_resolver(session, region_name=region)
         # These two read files of their own in /etc and in a home.
         for name in ("ec2-credentials-file", "boto-config"):

@@ -32,6 +32,10 @@ _PR_SET_DUMPABLE = 4
 _KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"})
 
 
+# Models of services from somewhere else; one STS for the whole world; a path that is not for us to read.
+_OVERRULED = ("AWS_DATA_PATH", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_CA_BUNDLE")
+
+
 def harden() -> None:
     """Shut the process's memory to others, bound it, and make it keep quiet."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -71,22 +75,17 @@ def take_channels() -> tuple[int, int]:
 def set_environment(environment: Mapping[str, str], aws: Aws, files: Mapping[str, str]) -> tuple[int, ...]:
     """Make the process's environment that of the question; return the descriptors that hold *files*.
 
-    What the settings say wins over the environment, for each client that the SDK makes on its way.
-
-    The text of a file lies in memory, under the name /proc/self/fd/N, which its variable then holds. What is not given
+    What the settings say wins over the environment, for each client that the SDK makes on its way. The text of a file lies in memory, under the name /proc/self/fd/N, which its variable then holds. What is not given
     is empty: no home is looked into.
     """
     os.environ.clear()
     os.environ.update(environment)
-    for name in (
-        "AWS_DATA_PATH",
-        "AWS_STS_REGIONAL_ENDPOINTS",
-        "AWS_CA_BUNDLE",
-        *(["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] if aws.endpoints else []),
-    ):
+    for name in _OVERRULED:
         os.environ.pop(name, None)
-    for service, url in aws.endpoints.items():
-        os.environ[f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"] = url
+    for service in ("ecr", "ecr-public", "sts"):
+        if url := aws.endpoints.get(service):
+            os.environ[f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"] = url
+            os.environ.pop("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", None)
     if aws.use_fips:
         os.environ["AWS_USE_FIPS_ENDPOINT"] = "true"
     if aws.use_dualstack:
@@ -101,7 +100,7 @@ def set_environment(environment: Mapping[str, str], aws: Aws, files: Mapping[str
     for variable, text in files.items():
         descriptor = os.memfd_create(variable.lower())
         with open(descriptor, "wb", closefd=False) as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="surrogateescape"))
         os.environ[variable] = f"/proc/self/fd/{descriptor}"
         descriptors.append(descriptor)
     return tuple(descriptors)
