@@ -29,14 +29,14 @@ def main() -> int:
 
     from ecrlogind.core.wire import Errand, decode
     from ecrlogind.courier.clock import Deadline, disarm
-    from ecrlogind.courier.errand import Visit
+    from ecrlogind.courier.errand import Visit, fitted
 
     errand = decode(Errand, _read_line())
     deadline = Deadline(errand.deadline)
     deadline.arm()
     report, descriptor = Visit(errand, deadline).run()
     disarm()
-    _send(_encoded(report), descriptor)
+    _send(fitted(report), descriptor)
     return 0
 
 
@@ -65,12 +65,6 @@ def _send(line: bytes, descriptor: int | None) -> None:
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
         sent = out.sendmsg([line], control)
         out.sendall(line[sent:])
-
-
-def _encoded(report: object) -> bytes:
-    from ecrlogind.core.wire import encode
-
-    return encode(report)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class Names:
 
     @classmethod
     def beside(cls, name: str) -> Names:
+        """Return the names that go with a file called *name*."""
         return cls(f".ecrlogind.{_short(os.fsencode(name))[:8]}.")
 
     def writing(self) -> str:

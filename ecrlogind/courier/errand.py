@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.dockerconfig import Trouble, Unfit, Wish
-from ecrlogind.core.wire import Errand, Found, Refusal, Report
+from ecrlogind.core.wire import LONGEST_REPORT, Errand, Found, Refusal, Report, encode
 from ecrlogind.courier import watch
 from ecrlogind.courier.clock import Deadline, LateError
 from ecrlogind.courier.file import File
 from ecrlogind.courier.refused import RefusedError, refused, shown
+from ecrlogind.courier.shadows import Shadows
 from ecrlogind.courier.swap import Swap
 from ecrlogind.courier.walk import Rules, Trail, advice, reach, trail
 
 # What a look at the place tells: which directory, what text and mode, or why it cannot be told.
 _Glance = tuple[object, ...]
+
+# Where there is no file, nothing of ours has to go.
+_NOTHING_THERE = frozenset({Trouble.NO_HOME, Trouble.DANGLING_LINK})
 
 
 class Visit:
@@ -78,10 +83,13 @@ class Visit:
                 held.callback(file.close)
                 swap = Swap(file, self._deadline, notes, self._errand.mode, self._errand.gid)
                 done = swap.run(self._change)
-                found = dockerconfig.find(done.before, self._wish)
+                found = self._shadowed(dockerconfig.find(done.before, self._wish), notes)
+                notes.extend(_about_bad_entries(done.text))
                 report = Report(found, done.changed, notes=tuple(notes))
                 return report, (_identity(way), done.text)
         except RefusedError as e:
+            if e.refusal.code in _NOTHING_THERE and not self._wish.logins and not self._wish.helpers:
+                return Report(found=dockerconfig.find("", self._wish)), None
             refusal = e.refusal
         except OSError as e:
             refusal = refused(e, self._errand.path).refusal
@@ -98,6 +106,16 @@ class Visit:
     def _change(self, text: str) -> str:
         return dockerconfig.merge(text, self._wish)
 
+    def _shadowed(self, found: Mapping[str, Found], notes: list[Refusal]) -> Mapping[str, Found]:
+        """Return *found* with what other files of the user's stand over our logins."""
+        if self._errand.home is None:
+            return found
+        shadows = Shadows(self._errand.home, self._rules.uid, self._wish, self._deadline, notes)
+        return {
+            host: replace(each, shadow=shadows.over(host)) if each.is_ours and each.shadow is None else each
+            for host, each in found.items()
+        }
+
     def _glance(self, way: Trail) -> _Glance:
         try:
             reach(way, self._errand.path, self._rules, create=False)
@@ -113,6 +131,45 @@ class Visit:
             return (e.refusal.code, e.refusal.message)
         except OSError as e:
             return (e.errno,)
+
+
+def fitted(report: Report) -> bytes:
+    """Return *report* as a line that is no longer than the keeper takes; what explains goes before what is."""
+    for each in (
+        report,
+        replace(report, notes=()),
+        replace(report, notes=(), found={host: _brief(found) for host, found in report.found.items()}),
+    ):
+        line = encode(each)
+        if len(line) <= LONGEST_REPORT:
+            return line
+    return encode(
+        Report(
+            refusal=Refusal(
+                Trouble.REPORT_TOO_LONG,
+                f"{len(report.found)} registries in one file are more than can be reported",
+                "give the destination a list of the `registries` that it needs",
+            )
+        )
+    )
+
+
+def _brief(found: Found) -> Found:
+    return replace(found, shadow=replace(found.shadow, message=found.shadow.code, hint="")) if found.shadow else found
+
+
+def _about_bad_entries(text: str) -> list[Refusal]:
+    bad = dockerconfig.bad_entries(text)
+    if not bad:
+        return []
+    named = ", ".join(ascii(key)[:100] for key in bad[:3])
+    return [
+        Refusal(
+            Trouble.BAD_ENTRY,
+            f"docker cannot read the entry of {named} under auths: it warns, and drops entries when it writes the file",
+            f"remove it: docker logout {named}",
+        )
+    ]
 
 
 def _file(way: Trail, rules: Rules) -> File:

@@ -38,6 +38,7 @@ _BY_ERRNO = {
 }
 
 
+_PRINTABLE = range(0x20, 0x7F)
 _PLAIN = (string.ascii_letters + string.digits + "/._- ").encode()
 
 
@@ -62,14 +63,14 @@ def refused(error: OSError, path: str) -> RefusedError:
 def shown(path: str) -> str:
     """Return *path* as a shell takes it, in one line of plain ASCII whatever is in it."""
     raw = os.fsencode(path)
-    if all(0x20 <= byte < 0x7F for byte in raw):
+    if all(byte in _PRINTABLE for byte in raw):
         return shlex.quote(path)
     return "$'" + "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in raw) + "'"
 
 
 def _immutable(path: str) -> str | None:
     """Return *path* or its directory if it is immutable or append-only. It only words the advice, so races are fine."""
-    for each in (path, os.path.dirname(path)):
+    for each in (path, path.rpartition("/")[0] or "/"):
         try:
             descriptor = os.open(each, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:

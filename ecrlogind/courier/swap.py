@@ -176,7 +176,7 @@ class Swap:
         return True
 
     def _rename_over(self, temporary: str, seen: Seen | None) -> bool:
-        """Take the weaker way: look once more, then rename. What is written in that instant is lost, and this is said."""
+        """Take the weaker way: look once more, then rename. What is written in that instant is lost; this is said."""
         file = self.file
         old = os.open(file.name, READ, dir_fd=file.directory) if seen is not None else -1
         try:
@@ -187,7 +187,7 @@ class Swap:
             self._note(
                 Trouble.WEAKER_SWAP,
                 f"{shown(file.path)}: two names cannot be exchanged here (renameat2), so a plain rename was used",
-                "a login that another program makes in the same instant can be lost; a newer kernel or file system helps",
+                "another program's login of the same instant can be lost; a newer kernel or file system helps",
             )
             if seen is None:
                 return True
@@ -263,7 +263,7 @@ class Swap:
             except OSError:
                 self._note(
                     Trouble.NO_LEASE,
-                    f"{shown(self.file.path)}: no leases here, so nobody can tell whether a program is still writing it",
+                    f"{shown(self.file.path)}: no leases here, so who is still writing it cannot be known",
                     "what a program writes in place in that instant can be lost; on a local file system it cannot",
                 )
                 return True
@@ -328,7 +328,7 @@ class Swap:
         return text
 
     def _settle(self, before: str, now: str) -> None:
-        """What was displaced is merged now: let it go. What is still written to must later be merged into *now*."""
+        """Let go of what was displaced: it is merged. What is still being written must later be merged into *now*."""
         for each in self._displaced:
             if each.name is not None:
                 self.file.remove(each.name)

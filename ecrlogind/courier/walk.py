@@ -18,8 +18,10 @@ from ecrlogind.courier.refused import RefusedError, refused, shown
 
 _MOST_LINKS = 40  # as the kernel's own walk
 _MOST_STEPS = 4096
+_MOST_TRIES = 1000
 _ANCHOR = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROUP_OR_OTHERS = 0o022
+_ANYBODYS = stat.S_ISVTX | 0o002
 
 
 class _Moved(Exception):  # noqa: N818  # control flow
@@ -41,9 +43,11 @@ class Rules:
 
 @dataclass(slots=True)
 class Trail:
-    """Where a walk came by. *links* are those followed, as (directory, name); the last of *directories* is the file's.
+    """Where a walk came by, held by descriptors: *directories* in order, and *links* as (directory, name).
 
-    With *missing*, that name in the last directory is not there, and it is no file's name but a directory's.
+    *name* is the last component, *real* the path of its directory once all links are followed: for messages only. With
+    *missing*, that directory is not there, and the last of *directories* is the nearest above it. *own_links* counts
+    the links at or below the home, *home* is where that really is.
     """
 
     directories: list[int] = field(default_factory=list)
@@ -51,16 +55,27 @@ class Trail:
     name: str = ""
     missing: str | None = None
     real: str = "/"
+    home: str | None = None
+    own_links: int = 0
 
     @property
     def directory(self) -> int:
-        """The directory that the file stands in."""
+        """The directory that the walk has come to: at its end the file's."""
         return self.directories[-1]
 
     @property
     def path(self) -> str:
-        """Where the file really is: for messages only."""
-        return os.path.join(self.real, self.name)
+        """Where *name* really is."""
+        return f"{self.real.rstrip('/')}/{self.name}"
+
+    def forget(self) -> None:
+        """Close the descriptors, and begin anew."""
+        for descriptor in self.directories:
+            os.close(descriptor)
+        self.directories.clear()
+        self.links.clear()
+        self.missing = self.home = None
+        self.real, self.own_links = "/", 0
 
 
 @contextlib.contextmanager
@@ -70,17 +85,7 @@ def trail() -> Iterator[Trail]:
     try:
         yield kept
     finally:
-        forget(kept)
-
-
-def forget(kept: Trail) -> None:
-    """Close the descriptors of a trail."""
-    for descriptor in kept.directories:
-        os.close(descriptor)
-    kept.directories.clear()
-    kept.links.clear()
-    kept.missing = None
-    kept.real = "/"
+        kept.forget()
 
 
 def reach(kept: Trail, path: str, rules: Rules, *, create: bool) -> None:
@@ -88,103 +93,135 @@ def reach(kept: Trail, path: str, rules: Rules, *, create: bool) -> None:
 
     A refusal leaves the trail as far as it came, so that it can be watched for the cause to go away.
     """
-    for _ in range(100):
-        forget(kept)
+    for _ in range(_MOST_TRIES):
+        kept.forget()
         try:
-            _reach(kept, path, rules, create=create)
+            _Walk(kept, path, rules, create=create).run()
         except _Moved:
             continue
         except OSError as e:
             raise refused(e, kept.path) from None
         return
-    raise RefusedError(Trouble.CONTENDED, f"{shown(path)}: keeps being moved about", "see who does: namei -l")
+    raise RefusedError(
+        Trouble.CONTENDED,
+        f"{shown(path)}: directories on the way keep being swapped",
+        f"see how: namei -l {shown(path)}",
+    )
 
 
-def _reach(kept: Trail, path: str, rules: Rules, *, create: bool) -> None:
-    given = [part for part in path.split("/") if part not in ("", ".")]
-    homes = len([part for part in rules.home.split("/") if part not in ("", ".")]) if rules.home is not None else 0
-    # What is still to go, the next last. With each part, how deep in the given path it stands; None for a link's.
-    todo: list[tuple[str, int | None]] = []
-    todo.extend(reversed([(part, depth) for depth, part in enumerate(given, 1)]))
-    kept.directories.append(os.open("/", _ANCHOR))
-    for _ in range(_MOST_STEPS):
-        name, depth = todo.pop()
-        kept.name = name
-        here = kept.directory
-        if name == "..":
-            kept.directories.append(os.open("..", _ANCHOR, dir_fd=here))
-            kept.real = os.path.dirname(kept.real)
-            if not todo:
-                raise RefusedError(Trouble.NOT_A_FILE, f"{shown(path)}: a directory", "remove it, or the link to it")
-            continue
+class _Walk:
+    """One try to reach a file, component by component."""
+
+    def __init__(self, kept: Trail, path: str, rules: Rules, *, create: bool) -> None:
+        self._kept = kept
+        self._path = path
+        self._rules = rules
+        self._create = create
+        self._homes = len(_parts(rules.home or ""))
+        # What is still to go, the next last. With each part, how deep in the given path it stands; None for a link's.
+        self._todo: list[tuple[str, int | None]] = []
+        self._todo.extend(reversed([(part, depth) for depth, part in enumerate(_parts(path), 1)]))
+
+    def run(self) -> None:
+        kept = self._kept
+        kept.directories.append(os.open("/", _ANCHOR))
+        for _ in range(_MOST_STEPS):
+            if not self._todo:
+                raise RefusedError(
+                    Trouble.NOT_A_FILE, f"{shown(self._path)} leads to a directory, not a file", "remove the link to it"
+                )
+            kept.name, depth = self._todo.pop()
+            if depth == self._homes + 1:
+                kept.home = kept.real
+            if kept.name == "..":
+                kept.directories.append(os.open("..", _ANCHOR, dir_fd=kept.directory))
+                kept.real = kept.real.rpartition("/")[0] or "/"
+                continue
+            status = self._look()
+            if status is None:
+                if not self._todo or not self._go_on_without(kept.name, depth):
+                    return
+            elif stat.S_ISLNK(status.st_mode):
+                self._follow(status)
+            elif not self._todo:
+                return
+            elif stat.S_ISDIR(status.st_mode):
+                self._enter()
+            else:
+                raise NotADirectoryError(errno.ENOTDIR, "")
+        raise OSError(errno.ELOOP, "")
+
+    def _look(self) -> os.stat_result | None:
+        kept, rules = self._kept, self._rules
         try:
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            status = os.stat(kept.name, dir_fd=kept.directory, follow_symlinks=False)
         except FileNotFoundError:
             status = None
         except PermissionError as e:
             raise denied(e, kept, kept.real, rules) from None
         if rules.home is None:
-            _trust(kept, status, rules, is_file=not todo)
-        if status is None:
-            if not todo:
-                return
-            if depth is None:
-                raise RefusedError(
-                    Trouble.DANGLING_LINK,
-                    f"{shown(path)}: a link leads to {shown(kept.path)}, which is not there",
-                    f"mount or make it, or remove the link: namei -l {shown(path)}",
-                )
-            if rules.home is not None and depth <= homes:
-                kept.missing = name
-                raise RefusedError(
-                    Trouble.NO_HOME,
-                    f"the home {shown(rules.home)} is not there",
-                    "it is looked for again; mount or make it",
-                )
-            if not create:
-                kept.missing = name
-                return
-            _make(here, name, rules)
-            todo.append((name, depth))
-        elif stat.S_ISLNK(status.st_mode):
-            _follow(kept, name, todo)
-        elif not todo:
-            return
-        elif stat.S_ISDIR(status.st_mode):
-            kept.directories.append(_open_directory(name, here))
-            kept.real = kept.path
-        else:
-            raise refused(NotADirectoryError(errno.ENOTDIR, ""), kept.path)
-    raise refused(OSError(errno.ELOOP, ""), path)
+            _trust(kept, status, rules, is_file=not self._todo)
+        return status
+
+    def _enter(self) -> None:
+        kept = self._kept
+        try:
+            kept.directories.append(os.open(kept.name, _ANCHOR, dir_fd=kept.directory))
+        except OSError as e:
+            raise _moved_or(e) from None
+        kept.real = kept.path
+
+    def _follow(self, status: os.stat_result) -> None:
+        kept = self._kept
+        where = os.fstat(kept.directory)
+        if where.st_mode & _ANYBODYS == _ANYBODYS and status.st_uid not in (self._rules.uid, where.st_uid):
+            # As the kernel itself would with fs.protected_symlinks: in /tmp anybody can lay such a trap.
+            raise denied(PermissionError(errno.EACCES, ""), kept, kept.path, self._rules)
+        try:
+            target = os.readlink(kept.name, dir_fd=kept.directory)
+        except OSError as e:
+            raise _moved_or(e) from None
+        kept.links.append((kept.directory, kept.name))
+        if kept.home is not None:
+            kept.own_links += 1
+        if len(kept.links) > _MOST_LINKS:
+            raise OSError(errno.ELOOP, "")
+        if target.startswith("/"):
+            kept.directories.append(os.open("/", _ANCHOR))
+            kept.real = "/"
+        self._todo.extend(reversed([(part, None) for part in _parts(target)]))
+
+    def _go_on_without(self, name: str, depth: int | None) -> bool:
+        """Make a missing directory, or leave the walk here."""
+        kept, rules = self._kept, self._rules
+        kept.missing = name
+        if depth is None:
+            raise RefusedError(
+                Trouble.DANGLING_LINK,
+                f"{shown(self._path)}: a link leads to {shown(kept.path)}, which is not there",
+                f"mount or make it, or remove the link: namei -l {shown(self._path)}",
+            )
+        if rules.home is not None and depth <= self._homes:
+            raise RefusedError(
+                Trouble.NO_HOME,
+                f"the home {shown(rules.home)} is not there",
+                "mount or make it; it is looked for again and again",
+            )
+        if not self._create:
+            return False
+        _make(kept.directory, name, rules)
+        kept.missing = None
+        self._todo.append((name, depth))
+        return True
 
 
-def _follow(kept: Trail, name: str, todo: list[tuple[str, int | None]]) -> None:
-    here = kept.directory
-    try:
-        target = os.readlink(name, dir_fd=here)
-    except OSError as e:
-        if e.errno in (errno.EINVAL, errno.ENOENT):
-            raise _Moved from None
-        raise
-    kept.links.append((here, name))
-    if len(kept.links) > _MOST_LINKS:
-        raise OSError(errno.ELOOP, "")
-    if target.startswith("/"):
-        kept.directories.append(os.open("/", _ANCHOR))
-        kept.real = "/"
-    parts: list[tuple[str, int | None]] = [(part, None) for part in target.split("/") if part not in ("", ".")]
-    if not parts and not todo:
-        raise RefusedError(Trouble.NOT_A_FILE, f"{shown(kept.path)}: leads to a directory", "remove that link")
-    todo.extend(reversed(parts))
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _open_directory(name: str, here: int) -> int:
-    try:
-        return os.open(name, _ANCHOR, dir_fd=here)
-    except OSError as e:
-        if e.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT):
-            raise _Moved from None
-        raise
+def _moved_or(error: OSError) -> Exception:
+    """Return what *error* on something just looked at means: that it was swapped, or the error itself."""
+    return _Moved() if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT, errno.EINVAL) else error
 
 
 def denied(error: OSError, kept: Trail, path: str, rules: Rules) -> RefusedError:
@@ -199,8 +236,8 @@ def advice(kept: Trail, path: str, rules: Rules) -> str:
     What a link leads to, or what stands above a home, is perhaps rightly somebody else's: whoever plants a link to
     /etc/shadow must not have us advise to give it away.
     """
-    inside = rules.home is None or path.startswith(rules.home.rstrip("/") + "/")
-    if kept.links or not inside:
+    inside = rules.home is None or (kept.home is not None and path.startswith(kept.home.rstrip("/") + "/"))
+    if kept.own_links or not inside:
         return f"another look: namei -l {shown(path)}"
     return f"chown {rules.uid}:{os.getegid()} {shown(path)}"
 
