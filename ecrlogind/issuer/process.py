@@ -75,8 +75,9 @@ def take_channels() -> tuple[int, int]:
 def set_environment(environment: Mapping[str, str], aws: Aws, files: Mapping[str, str]) -> tuple[int, ...]:
     """Make the process's environment that of the question; return the descriptors that hold *files*.
 
-    What the settings say wins over the environment, for each client that the SDK makes on its way. The text of a file lies in memory, under the name /proc/self/fd/N, which its variable then holds. What is not given
-    is empty: no home is looked into.
+    What the settings say wins over the environment, for each client that the SDK makes on its way. A file's text lies
+    in memory, under the name /proc/self/fd/N, which its variable then holds. What is not given is empty: no home is
+    looked into.
     """
     os.environ.clear()
     os.environ.update(environment)
