@@ -1,0 +1,35 @@
+"""What the clients' side is told: the text of one answers file, for one user and one host.
+
+Two lines. The first is the end of the credential's life in whole seconds of /proc/uptime (which counts CLOCK_BOOTTIME,
+as `SinceBoot` does), 0 while none is held. The second is then the reason, as ``CODE: what; what to do``, else the JSON
+that Docker's credential helpers print. The shell scripts in bin/ take both lines apart by pattern: the order of the
+keys, the absence of blanks and the codes are theirs to rely on.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.wire import Refusal
+
+# What stands there until AWS has been asked. Waiting cures it: the provider of kubelet does.
+PENDING = Refusal("pending", "no credential has been issued yet", "see: ecrlogind status")
+
+
+def answer_text(credential: Credential | None, host: str, reason: Refusal | None, now: SinceBoot) -> str:
+    """Return the text for *host*: of *credential* while it lives, else of the *reason* why there is none."""
+    if credential is not None:
+        # Rounded down: who compares whole seconds must not take it for alive in its last, broken one.
+        end = int(credential.expires_at.total_seconds())
+        if end > int(now.total_seconds()):
+            said = {"ServerURL": host, "Username": credential.username, "Secret": credential.password.reveal()}
+            return f"{end}\n{json.dumps(said, separators=(',', ':'))}\n"
+        reason = reason or Refusal("expired", "the credential has expired and was not renewed", "see: ecrlogind status")
+    reason = reason or PENDING
+    return f"0\n{_one_line(f'{reason.code}: {reason.message}; {reason.hint}')}\n"
+
+
+def _one_line(text: str) -> str:
+    """Return *text* as printable ASCII: it goes to terminals and through a reader of lines."""
+    return "".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split()))
