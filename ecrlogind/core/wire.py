@@ -10,6 +10,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -76,7 +77,7 @@ class Aws:
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
     ca: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     imds: str = "ipv4"
     use_fips: bool = False
     use_dualstack: bool = False
@@ -96,8 +97,8 @@ class Question:
     instance: bool = False
     probes: tuple[Probe, ...] = ()
     aws: Aws = Aws()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +243,11 @@ def decode_answer(line: bytes) -> Answer:
 
 
 def _parse(line: bytes) -> Any:
-    try:
+    # Raised outside of the handler: the decoder's own error carries the line, and with it its secrets, and would stay
+    # with ours as its context, hidden or not.
+    with suppress(ValueError, RecursionError):
         return json.loads(line)
-    except (ValueError, RecursionError):
-        # The decoder's own message and context would carry the line, and with it its secrets.
-        raise WireError("not one line of JSON") from None
+    raise WireError("not one line of JSON")
 
 
 def _plain(value: Any) -> Any:
@@ -294,15 +295,15 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
     if kind is Secret:
         return Secret(_expect(str, value, where))
     if kind is timedelta:
-        try:
-            return timedelta(seconds=_expect(float, value, where))
-        except (ValueError, OverflowError):
-            raise WireError(f"{where}: not a span of time") from None
+        seconds = _expect(float, value, where)
+        with suppress(ValueError, OverflowError):
+            return timedelta(seconds=seconds)
+        raise WireError(f"{where}: not a span of time")
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        try:
-            return kind(_expect(str, value, where))
-        except ValueError:
-            raise WireError(f"{where}: not one of {', '.join(kind)}") from None
+        word = _expect(str, value, where)
+        if word not in list(kind):
+            raise WireError(f"{where}: not one of {', '.join(kind)}")
+        return kind(word)
     return _expect(kind, value, where)
 
 
