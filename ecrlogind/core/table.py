@@ -75,6 +75,8 @@ def _relative(moment: str | None, now: datetime) -> str:
     if moment is None:
         return "-"
     at = datetime.fromisoformat(moment)
+    if abs(at - now) < timedelta(minutes=1):
+        return f"in {span(at - now)}" if at - now >= timedelta(seconds=1) else "now"
     clock = at.astimezone(now.tzinfo).strftime("%H:%M")
     return f"in {span(at - now)} ({clock})" if at > now else f"{span(now - at)} ago ({clock})"
 

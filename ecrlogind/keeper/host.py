@@ -151,7 +151,10 @@ class Host:
         """Take our logins out of every file and forget every credential; return the files that still hold some."""
         self.reconciler.adopt(replace(self.settings, registries=(), destinations=()))
         self.converge(timeout)
-        return [path for path, delivery in self.reconciler.facts().deliveries.items() if delivery.delivered]
+        left = [path for path, delivery in self.reconciler.facts().deliveries.items() if delivery.delivered]
+        if not left:
+            self._store.clear()
+        return left
 
     def end(self) -> None:
         """End every child that is still out."""

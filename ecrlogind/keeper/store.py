@@ -116,6 +116,11 @@ class Store:
         """Forget the file at *path*."""
         self._of_path(path).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for path in self._directory.iterdir():
+            path.unlink(missing_ok=True)
+
     def _of_call(self, call: Call) -> Path:
         return self._directory / f"{hashlib.sha256(encode(call)).hexdigest()[:32]}.credential"
 

@@ -1,0 +1,34 @@
+"""What every test may ask for."""
+
+import os
+
+import pytest
+
+from standin import StandIn
+from tests.support.keeper import Keeper
+
+
+@pytest.fixture(autouse=True)
+def _no_identity_of_the_machine(monkeypatch):
+    """Keep the environment of whoever runs the tests out of them."""
+    for name in [each for each in os.environ if each.startswith(("AWS_", "ECRLOGIND_", "DOCKER_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def aws(tmp_path):
+    with StandIn(tmp_path / "aws") as standin:
+        yield standin
+
+
+@pytest.fixture
+def keeper(private_path, aws):
+    one = Keeper(private_path, aws)
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def private_path(tmp_path):
+    """Return a directory that nobody else may write on the way to, as settings and destinations want it."""
+    return tmp_path

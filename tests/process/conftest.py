@@ -1,0 +1,31 @@
+"""A notify socket, as systemd has it."""
+
+import socket
+
+import pytest
+
+
+class NotifySocket:
+    def __init__(self, path):
+        self.path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._socket.settimeout(30)
+
+    def read_until(self, *wanted, patience=30):
+        """Return the datagrams, joined, up to the one that holds one of *wanted*."""
+        self._socket.settimeout(patience)
+        said = b""
+        while not any(word in said for word in wanted):
+            said += self._socket.recv(65536) + b"\n"
+        return said
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.fixture
+def notify_socket(tmp_path):
+    one = NotifySocket(tmp_path / "notify")
+    yield one
+    one.close()
