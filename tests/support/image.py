@@ -60,11 +60,11 @@ def base(dockerd):
 def installed(dockerd):
     """Return the image with this checkout installed, as it would land on a host; nothing of it is enabled."""
     underneath = base(dockerd)
-    package, units = REPO / "ecrlogind", REPO / "systemd"
-    key = _key(underneath, _INSTALL, REPO / "pyproject.toml", *_files(package), *_files(units))
+    units = REPO / "systemd"
+    key = _key(underneath, _INSTALL, *_packaged(), *_files(units))
 
     def make(name):
-        wheels = _cached(f"wheel-{_key(REPO / 'pyproject.toml', *_files(package))}", _make_wheel)
+        wheels = _cached(f"wheel-{_key(*_packaged())}", _make_wheel)
         with tempfile.TemporaryDirectory() as stage:
             shutil.copytree(wheels, stage, dirs_exist_ok=True)
             shutil.copytree(units, Path(stage, "systemd"))
@@ -76,10 +76,16 @@ def installed(dockerd):
     return _image(dockerd, f"installed:{key}", make)
 
 
+def _packaged():
+    """Return what a wheel is made of."""
+    return [REPO / "pyproject.toml", *_files(REPO / "bin"), *_files(REPO / "ecrlogind")]
+
+
 def _make_wheel(directory):
     # From a copy: a build must not see, nor leave, what else lies in the checkout.
     with tempfile.TemporaryDirectory() as copy:
-        shutil.copytree(REPO / "ecrlogind", Path(copy, "ecrlogind"), ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("bin", "ecrlogind"):
+            shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO / "pyproject.toml", copy)
         for name in ("README.md", "LICENSE"):
             Path(copy, name).write_text(f"see {name} in the repository\n")
