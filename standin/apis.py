@@ -212,15 +212,16 @@ _moto_lock = threading.Lock()
 
 @cache
 def _moto() -> Callable[..., Any]:
-    """Import moto, a quarter of a second, once and not before somebody needs it."""
+    """Import moto, once and not before somebody needs it."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     application: Callable[..., Any] = DomainDispatcherApplication(create_backend_app)
     return application
 
 
+@cache
 def warm_up() -> None:
-    """Make moto's applications, so that the first call need not wait for them."""
+    """Make moto's applications, half a second once in a process, so that the first call need not wait for them."""
     for service, body in (("ecr", b"{}"), ("sts", b"Action=GetCallerIdentity&Version=2011-06-15")):
         target = {"x-amz-target": "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"}
         headers = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,15 +28,15 @@ class StandIn:
     """
 
     def __init__(self, directory: Path, *, address: str = "127.0.0.1", http_port: int = 0, tls_port: int = 0) -> None:
+        # First, while no other thread of ours can import anything: two that do can see each other's modules half made.
+        apis.warm_up()
         self.world: World = World()
         self.authority = Authority(Path(directory))
         self.certificates = Certificates(self.authority)
         self._servers: list[Server] = []
+        self._dropped = Struck(0, Fault(behaviour="hang"))
         self._plain = self._open(address, http_port, tls=False)
         self._secure = self._open(address, tls_port, tls=True)
-        # The first call should not wait for moto's import, nor the start.
-        self._warming = threading.Thread(target=apis.warm_up, daemon=True)
-        self._warming.start()
 
     def __enter__(self) -> Self:
         return self
@@ -48,11 +47,11 @@ class StandIn:
     def close(self) -> None:
         """Let go of every hung call, and of every socket."""
         self.world.faults.lift()
+        self._dropped.lifted.set()
         for server in self._servers:
             server.closing.set()
         for server in self._servers:
             server.close()
-        self._warming.join()
 
     def listen(self, address: str, port: int = 443, *, tls: bool = True) -> str:
         """Serve on one more socket; return its URL. With TLS the certificate fits whatever name is asked for."""
@@ -181,7 +180,7 @@ class StandIn:
             return Delivery(control.answer(request, self), None, time.time())
         record, real = self._route(request)
         number = self.world.calls.add(record)
-        struck = self.world.faults.striking(record)
+        struck = self.world.faults.striking(record) or self._beyond_the_hop_limit(record)
         reply: Reply | None
 
         def answered() -> Reply:
@@ -202,6 +201,10 @@ class StandIn:
                 reply = struck.fault.answer(record.service, answered)
         self.world.calls.answered(number, reply.status if reply else None, struck.fault.name if struck else None)
         return Delivery(reply, struck, self.world.now)
+
+    def _beyond_the_hop_limit(self, record: Record) -> Struck | None:
+        unanswered = record.action == "token" and record.service == "imds" and self.instance.state == "no_answer"
+        return self._dropped if unanswered else None
 
     def _gate(self, kind: str, address: str) -> Struck | None:
         record = Record(at=time.time(), service="connection", action=kind, method="", path="", host=address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -90,6 +90,9 @@ class Calls:
             return found
 
     def _matching(self, wanted: dict[str, Any]) -> list[Record]:
+        unknown = wanted.keys() - {each.name for each in fields(Record)}
+        if unknown:
+            raise TypeError(f"a record has no {', '.join(sorted(unknown))}")
         return [
             record
             for record in self._records.values()

@@ -29,7 +29,7 @@ class Proxy(socketserver.ThreadingTCPServer):
     ``Proxy(routes={"*.amazonaws.com": aws.tls_address})``.
     """
 
-    daemon_threads = True
+    daemon_serving = True
     allow_reuse_address = True
 
     def __init__(self, mode: Mode = "allow", routes: Mapping[str, tuple[str, int]] | None = None) -> None:
@@ -38,7 +38,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.routes = dict(routes or {})
         self.asked: list[str] = []
         self.closing = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._serving: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         self._acceptor.start()
 
@@ -55,12 +55,12 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         self._acceptor.join()
-        for thread in self._threads:
+        for thread in self._serving:
             thread.join(5)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection, in a thread that leaving the context waits for."""
-        self._threads.append(threading.current_thread())
+        self._serving.append(threading.current_thread())
         super().process_request_thread(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
