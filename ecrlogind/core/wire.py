@@ -62,13 +62,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the registry at *host* whether it takes a credential: GET /v2/, and the manifest of each of *images*."""
+    """Ask the registry at *host* whether it takes a credential: GET /v2/, and the manifest of each of *images*.
+
+    *tag* comes back with the answer: one host may be asked about the credentials of two identities.
+    """
 
     host: str
     username: str
     password: Secret
     public: bool = False
     images: tuple[str, ...] = ()
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +141,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What the registry itself said: None when it takes the credential."""
+    """What the registry itself said: None when it takes the credential. *tag* is the probe's."""
 
     host: str
     refusal: Refusal | None
+    tag: str = ""
 
 
 Answer = Instance | NoInstance | Issued | Refused | Probed

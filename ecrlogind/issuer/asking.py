@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ class Asking:
                 from ecrlogind.issuer.probe import probe
 
                 self._said.put(
-                    Probed(part.host, probe(part, self._transport, self._question.aws.endpoints.get("registry")))
+                    Probed(part.host, probe(part, self._transport, self._question.aws.endpoints.get("registry")), part.tag)
                 )
             case None:
                 self._told_instance()
@@ -162,13 +163,10 @@ class Asking:
 
     def _host_name(self) -> str:
         """Return what tells this host from others, fit for a role's session name."""
-        if any(self._signs.end_at_instance(call.identity) for call in self._question.calls):
-            try:
-                return self._metadata.document().id
-            except Failed:
-                pass
-        instance = self._metadata.document.so_far()
-        name = instance.id if instance else os.uname().nodename
+        name = os.uname().nodename
+        if self._metadata.token.so_far():
+            with suppress(Failed):  # what a container platform has in its place knows no instance
+                name = self._metadata.document().id
         return "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in name)[:50]
 
     def _sts_region(self, identity: Identity) -> str:
@@ -198,7 +196,8 @@ class Asking:
                         who = f"{call.identity.label} in {call.region}"
                         self._emit(Refused(call, failed(Code.DEADLINE, f"no credential for {who} in {span}").refusal))
                 case Probe():
-                    self._emit(Probed(part.host, failed(Code.DEADLINE, f"{part.host} said nothing in {span}").refusal))
+                    late = failed(Code.DEADLINE, f"{part.host} said nothing in {span}")
+                    self._emit(Probed(part.host, late.refusal, part.tag))
                 case None:
                     if not instance:
                         self._emit(NoInstance(failed(Code.IMDS_UNREACHABLE, f"IMDS said nothing in {span}").refusal))
