@@ -140,17 +140,7 @@ def carry(base: str, theirs: str, onto: str) -> str:
         return theirs
     if wanted is None:
         return onto
-    changes: dict[str, str | None] = {}
-    for key in dict.fromkeys((*(before.members if before else ()), *wanted.members)):
-        old, new, here = before.get(key) if before else None, wanted.get(key), now.get(key)
-        inner = now.inner(key)
-        theirs_inner = wanted.inner(key)
-        if inner is not None and theirs_inner is not None:
-            nested = _changes(before.inner(key) if before else None, theirs_inner, inner)
-            if nested:
-                changes[key] = jsontext.rewrite(inner, nested)
-        elif new != old and here == old:
-            changes[key] = wanted.raw(key) if key in wanted.members else None
+    changes = _changes(before, wanted, now)
     return jsontext.replace(now, jsontext.rewrite(now, changes)) if changes else onto
 
 
@@ -256,9 +246,15 @@ class _Place:
 
 
 def _changes(before: Object | None, wanted: Object, now: Object) -> dict[str, str | None]:
+    """Return what *now* has to change for what was changed from *before* to *wanted*."""
     changes: dict[str, str | None] = {}
     for key in dict.fromkeys((*(before.members if before else ()), *wanted.members)):
-        old, new = before.get(key) if before else None, wanted.get(key)
-        if new != old and now.get(key) == old:
+        inner, wanted_inner = now.inner(key), wanted.inner(key)
+        old, new, here = before.get(key, ...) if before else ..., wanted.get(key, ...), now.get(key, ...)
+        if now.depth == 0 and inner is not None and wanted_inner is not None:
+            nested = _changes(before.inner(key) if before else None, wanted_inner, inner)
+            if nested:
+                changes[key] = jsontext.rewrite(inner, nested)
+        elif new != old and here == old:
             changes[key] = wanted.raw(key) if key in wanted.members else None
     return changes

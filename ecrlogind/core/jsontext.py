@@ -52,10 +52,10 @@ class Object:
     depth: int
     members: Mapping[str, Member]
 
-    def get(self, key: str) -> Any:
-        """Return the value under *key*, None if there is none."""
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value under *key*, *default* if there is none."""
         member = self.members.get(key)
-        return member.value if member else None
+        return member.value if member else default
 
     def raw(self, key: str) -> str:
         """Return the value under *key* as it is written."""
