@@ -104,7 +104,7 @@ class Remote:
 @contextmanager
 def spawn(directory: Path, *options: str) -> Iterator[Remote]:
     """Run ``python -m standin`` with *options* for as long as the context lasts; it dies with us, whatever happens."""
-    command = [sys.executable, "-m", "standin", "--state-dir", str(directory), *options]
+    command = [sys.executable, "-m", "standin", "--state-dir", str(directory.absolute()), *options]
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as process:
         assert process.stdin is not None  # noqa: S101 - for the type checker

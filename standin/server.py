@@ -55,8 +55,13 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self._live: dict[threading.Thread, socket.socket] = {}
         self._live_lock = threading.Lock()
         super().__init__((address, port), Handler)
-        self._acceptor = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            with suppress(OSError):
+                self.process_request(*self.get_request())
 
     def server_bind(self) -> None:
         """Bind without asking DNS for our own name, as HTTPServer does."""
@@ -108,9 +113,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def close(self) -> None:
         """Stop serving."""
         self.closing.set()
-        self.shutdown()
-        self.server_close()
+        # Wakes the acceptor at once; `shutdown` would wait for the next look of `serve_forever`.
+        self.socket.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
+        self.server_close()
         with self._live_lock:
             live = dict(self._live)
         for connection in live.values():

@@ -155,7 +155,7 @@ def test_a_call_is_recorded_as_cloudtrail_would_tell_it(aws, client):
     assert (call.service, call.status, call.account) == ("ecr", 200, "111122223333")
     assert call.identity == "arn:aws:sts::111122223333:assumed-role/runner/i-0123456789abcdef0"
     assert call.role == "arn:aws:iam::111122223333:role/runner"
-    assert "Boto3" in call.user_agent
+    assert "Botocore" in call.user_agent
     assert aws.calls(region="eu-west-1") == []
 
 

@@ -4,66 +4,65 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from standin import Remote, spawn
+from standin import Remote, Role, spawn
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def remote(tmp_path):
-    """Yield a stand-in in a process of its own."""
-    with spawn(tmp_path / "aws", "--lifetime", "30") as remote:
-        yield remote
+def remote(aws):
+    return Remote(aws.url)
 
 
-def test_all_that_the_control_endpoint_can_do(remote):
+def test_another_process_can_do_what_the_owner_can(aws, client, remote):
     user = remote.user("444455556666", "alice")
-    keys = {"aws_access_key_id": user["access_key"], "aws_secret_access_key": user["secret_key"]}
-    about = remote.about()
-    options = {"config": Config(retries={"total_max_attempts": 1}, proxies={}), "region_name": "eu-west-1", **keys}
-    ecr = boto3.client("ecr", endpoint_url=about["endpoints"]["ecr"], **options)
+    ecr = client("ecr", keys=aws.world.identities.by_key(user["access_key"]))
     host = "444455556666.dkr.ecr.eu-west-1.amazonaws.com"
-    try:
-        ecr.get_authorization_token()
-        [first] = remote.passwords("eu-west-1")
-        assert first["expires_at"] - first["issued_at"] == 30
-        assert remote.accepts(host, first["value"])
-        assert first["value"] in remote.secrets()
+    remote.set(lifetime=30)
+    ecr.get_authorization_token()
+    [first] = remote.passwords("eu-west-1")
+    assert first["expires_at"] - first["issued_at"] == 30
+    assert remote.accepts(host, first["value"])
+    assert first["value"] in remote.secrets()
 
-        number = remote.fault(service="ecr", error="ThrottlingException", retry_after=1)
-        with pytest.raises(ClientError, match="Throttling"):
-            ecr.get_authorization_token()
-        remote.lift(number)
-        remote.deny("ecr:*", identity="*alice")
-        with pytest.raises(ClientError, match="not authorized"):
-            ecr.get_authorization_token()
-        remote.permit()
-        remote.set(only_newest=True, lifetime=60)
+    number = remote.fault(service="ecr", error="ThrottlingException", retry_after=1)
+    with pytest.raises(ClientError, match="Throttling"):
         ecr.get_authorization_token()
-        assert not remote.accepts(host, first["value"])
-        newest = remote.passwords("eu-west-1")[-1]
-        remote.revoke(newest["value"])
-        assert not remote.accepts(host, newest["value"])
-    finally:
-        ecr.close()
+    remote.lift(number)
+    remote.deny("ecr:*", identity="*alice")
+    with pytest.raises(ClientError, match="not authorized"):
+        ecr.get_authorization_token()
+    remote.permit()
+    remote.set(only_newest=True)
+    ecr.get_authorization_token()
+    assert not remote.accepts(host, first["value"])
+    newest = remote.passwords("eu-west-1")[-1]
+    remote.revoke(newest["value"])
+    assert not remote.accepts(host, newest["value"])
+
     assert [call["status"] for call in remote.calls(service="ecr")] == [200, 400, 400, 200]
-    assert {call["identity"] for call in remote.calls()} == {"arn:aws:iam::444455556666:user/alice"}
+    assert {call["identity"] for call in remote.calls()} == {user["arn"]}
     remote.forget_calls()
-    assert remote.calls() == []
+    assert aws.calls() == []
 
 
-def test_the_instance_the_roles_and_the_images_can_be_changed(remote):
-    remote.set_instance(region="us-east-1", role=None)
-    remote.role("arn:aws:iam::444455556666:role/pull", trusts=["*"], external_id="x")
-    remote.fault(service="imds", drop=["a.b"], times=1)
-    remote.lift()
+def test_another_process_can_change_the_instance_the_roles_and_the_images(aws, ask, remote):
+    remote.set_instance(region="us-east-1", role=None, state="disabled")
+    remote.role("arn:aws:iam::444455556666:role/pull", trusts=["*:user/alice"], external_id="x")
+    digest = remote.add_image("base:latest")
+    remote.fault(service="imds", status=418, drop=["a.b"], body="", times=1)
+    remote.fault(service="imds", error="Lifted")
+    remote.lift(2)
 
-    assert remote.add_image("base:latest").startswith("sha256:")
+    assert (aws.instance.region, aws.instance.role, aws.instance.state) == ("us-east-1", None, "disabled")
+    assert aws.world.identities.roles == {
+        "arn:aws:iam::444455556666:role/pull": Role(trusts=("*:user/alice",), external_id="x")
+    }
+    assert aws.world.tags("any", "base") == {"latest": digest}
+    assert [ask("GET", "/latest/nonsense").status for _ in range(2)] == [418, 403]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +77,13 @@ def test_the_instance_the_roles_and_the_images_can_be_changed(remote):
 def test_a_mistake_is_answered_with_what_is_wrong(remote, mistake):
     with pytest.raises(ValueError, match=r"lifetme|colour|servce|nonsense"):
         mistake(remote)
+
+
+def test_a_spawned_stand_in_lives_as_long_as_its_context(tmp_path):
+    with spawn(tmp_path / "aws", "--lifetime", "30") as remote:
+        assert Path(remote.about()["ca_file"]).exists()
+    with pytest.raises(OSError):
+        remote.about()
 
 
 def started(directory):

@@ -1,6 +1,6 @@
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ProxyConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, ProxyConnectionError, ReadTimeoutError
 
 from standin import Proxy
 
@@ -24,6 +24,14 @@ def test_awss_own_host_names_lead_through_the_proxy_to_the_stand_in(aws, proxy, 
 
     assert proxy.asked == [f"{HOST}:443"]
     assert [(call.host, call.secure) for call in aws.calls(service="ecr")] == [(HOST, True)]
+
+
+def test_an_api_takes_no_signature_that_is_scoped_to_another_region(aws, client, proxy):
+    config = Config(retries={"total_max_attempts": 1}, proxies={"https": proxy.url})
+    astray = client("ecr", "us-east-1", keys=aws.user("111122223333"), endpoint_url=f"https://{HOST}", config=config)
+
+    with pytest.raises(ClientError, match="scoped to a valid Region, not 'us-east-1'"):
+        astray.get_authorization_token()
 
 
 @pytest.mark.parametrize(("mode", "status"), [("authenticate", "407"), ("refuse", "403")])
