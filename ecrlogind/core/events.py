@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from ecrlogind.core.standing import Delivery, Standing
+from ecrlogind.core.refusal import Code
+from ecrlogind.core.standing import Checkup, Delivery, Standing
 from ecrlogind.core.wire import Call, Errand, Found, Issued, Refused, Report, Was
 
 # While something stays wrong, it is told again so often.
 REMIND = timedelta(hours=1)
+_CHECKED: Mapping[str, str] = {Code.INVALID_KEYS: "credential.rejected", Code.PULL_DENIED: "pull.denied"}
+
 # A job that logs out in a loop must not fill the journal.
 TELL_HEALS = timedelta(minutes=1)
 
@@ -85,6 +88,17 @@ def of_refusal(answer: Refused, before: Standing) -> Event:
         hint=refusal.hint,
         again_after=REMIND,
     )
+
+
+def of_checkup(host: str, call: Call, checkup: Checkup) -> Iterator[Event]:
+    """Yield what to tell of what a registry said about a credential."""
+    refusal = checkup.refusal
+    if refusal is None:
+        return
+    name = _CHECKED.get(refusal.code, "check.missed")
+    level = Level.NOTICE if checkup.objection is None else Level.ERROR
+    message = f"{host} as {call.identity.label}: {refusal.message}."
+    yield Event(name, message, level, host, "", refusal.code, refusal.hint, REMIND)
 
 
 def of_report(before: Delivery, errand: Errand, report: Report) -> Iterator[Event]:

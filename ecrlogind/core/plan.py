@@ -14,9 +14,9 @@ from datetime import timedelta
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.dockerconfig import digest
 from ecrlogind.core.registry import PUBLIC_REGION, Registry
-from ecrlogind.core.settings import Destination, RegistryEntry, Settings, Via
-from ecrlogind.core.standing import NEVER, Account, Delivery, File, Standing
-from ecrlogind.core.wire import SELF, Call, Errand, Instance, Refusal
+from ecrlogind.core.settings import Check, Destination, RegistryEntry, Settings, Via
+from ecrlogind.core.standing import NEVER, Account, Checkup, Delivery, File, Standing
+from ecrlogind.core.wire import SELF, Call, Errand, Instance, Probe, Refusal
 
 COURIER_DEADLINE = timedelta(seconds=10)
 
@@ -40,21 +40,24 @@ class Login:
 class Desired:
     """Every login that the settings ask for, and every call that they need (a registry may have no destination).
 
-    *conflicts* are logins that cannot be: another entry claims the same host at the same destination for another
-    identity, which shows only once `self` is known.
+    *hosts* maps each registry's host and call to the images that its role must be able to pull. *conflicts* are logins
+    that cannot be: another entry claims the same host at the same destination for another identity, which shows only
+    once `self` is known.
     """
 
     logins: tuple[Login, ...]
     calls: tuple[Call, ...]
+    hosts: Mapping[tuple[str, Call], tuple[str, ...]]
     conflicts: tuple[Login, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send an issuer to ask for credentials, and for the instance's identity document if *instance*."""
+    """Send an issuer to ask for credentials, for the instance's identity document if *instance*, or at registries."""
 
     calls: tuple[Call, ...]
-    instance: bool
+    instance: bool = False
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,16 @@ def desire(settings: Settings, instance: Instance | None) -> Desired:
                 conflicts.append(login)
             elif not any(login.host is not None and login.host == each.host for each in logins_of(logins, destination)):
                 logins.append(login)
-    calls = dict.fromkeys(
-        call_for(entry, registry, settings)
-        for entry in settings.registries
-        for registry in entry.registries(instance) or (None,)
-    )
-    return Desired(tuple(logins), tuple(calls), tuple(conflicts))
+    calls: dict[Call, None] = {}
+    hosts: dict[tuple[str, Call], tuple[str, ...]] = {}
+    for entry in settings.registries:
+        for registry in entry.registries(instance) or (None,):
+            call = call_for(entry, registry, settings)
+            calls[call] = None
+            if registry is not None:
+                known = hosts.get((registry.host, call), ())
+                hosts[registry.host, call] = (*known, *(each for each in entry.images if each not in known))
+    return Desired(tuple(logins), tuple(calls), hosts, tuple(conflicts))
 
 
 def logins_of(logins: Iterable[Login], destination: Destination) -> list[Login]:
@@ -143,43 +150,80 @@ def auth_of(credential: Credential) -> Secret:
     return Secret(base64.b64encode(pair.encode()).decode())
 
 
-def plan(
-    desired: Desired,
-    files: Mapping[Destination, File],
-    standings: Mapping[Call, Standing],
-    deliveries: Mapping[str, Delivery],
-    *,
-    asking: frozenset[Call],
-    away: frozenset[str],
-    instance_known: bool,
-    now: SinceBoot,
-) -> Plan:
-    """Return what is to be done.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How things stand when a plan is made.
 
     *files* tells where each destination lies (it lacks those whose user does not exist), *asking* the calls that an
-    issuer is out for, *away* the paths that a courier is out for.
+    issuer is out for, *probing* the hosts and calls that one is at a registry for, *away* the paths that a courier is
+    out for.
     """
-    due_at = {call: standings.get(call, Standing()).due_at for call in desired.calls if call not in asking}
-    due = tuple(call for call, at in due_at.items() if at <= now)
-    times = [at for at in due_at.values() if at > now]
-    steps: list[Step] = []
-    if due:
-        steps.append(Ask(due, instance=not instance_known and any(call.region == SELF for call in due)))
 
-    wanted = _wanted(desired, files, standings)
-    for path in (each for each in {**wanted, **deliveries} if each not in away):
-        want = wanted.get(path) or _Wanted(deliveries[path].file)
-        send, at = _delivery(deliveries.get(path) or Delivery(want.file), want, now)
+    files: Mapping[Destination, File]
+    standings: Mapping[Call, Standing]
+    deliveries: Mapping[str, Delivery]
+    checkups: Mapping[tuple[str, Call], Checkup]
+    asking: frozenset[Call]
+    probing: frozenset[tuple[str, str]]
+    away: frozenset[str]
+    instance: Instance | None
+
+
+def plan(desired: Desired, known: Known, check: Check, now: SinceBoot) -> Plan:
+    """Return what is to be done at *now*; *check* says how often registries are asked."""
+    asks = _asks(desired, known, now)
+    probes = _probes(desired, known, check, now)
+    deliveries = _deliveries(desired, known, now)
+    steps = (*asks.steps, *probes.steps, *deliveries.steps)
+    return Plan(steps, min(asks.next_at, probes.next_at, deliveries.next_at))
+
+
+def _asks(desired: Desired, known: Known, now: SinceBoot) -> Plan:
+    due_at = {call: known.standings.get(call, Standing()).due_at for call in desired.calls if call not in known.asking}
+    due = tuple(call for call, at in due_at.items() if at <= now)
+    next_at = min((at for at in due_at.values() if at > now), default=NEVER)
+    if not due:
+        return Plan((), next_at)
+    return Plan((Ask(due, known.instance is None and any(call.region == SELF for call in due)),), next_at)
+
+
+def _probes(desired: Desired, known: Known, check: Check, now: SinceBoot) -> Plan:
+    if not check.registry or known.asking:
+        # Logins come first; once nobody is asked for a credential, one issuer goes round all registries.
+        return Plan((), NEVER)
+    probes = []
+    next_at = NEVER
+    for (host, call), images in desired.hosts.items():
+        credential = known.standings.get(call, Standing()).credential
+        if credential is None or credential.has_expired(now) or (host, call.key) in known.probing:
+            continue
+        checkup = known.checkups.get((host, call))
+        is_of_this = checkup is not None and checkup.issued_at == credential.issued_at
+        at = checkup.again_at(check.every) if checkup is not None and is_of_this else now
+        if at <= now:
+            probes.append(Probe(host, credential.username, credential.password, call.public, images, call.key))
+        else:
+            next_at = min(next_at, at)
+    return Plan((Ask((), probes=tuple(probes)),) if probes else (), next_at)
+
+
+def _deliveries(desired: Desired, known: Known, now: SinceBoot) -> Plan:
+    steps = []
+    times = []
+    wanted = _wanted(desired, known)
+    for path in (each for each in {**wanted, **known.deliveries} if each not in known.away):
+        want = wanted.get(path) or _Wanted(known.deliveries[path].file)
+        send, at = _delivery(known.deliveries.get(path) or Delivery(want.file), want, now)
         if send is not None:
             steps.append(send)
-        elif at < NEVER:
+        else:
             times.append(at)
     return Plan(tuple(steps), min(times, default=NEVER))
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """What is to stand in one file: *logins* that a credential is held for, of all the *hosts* that belong there.
+    """What is to stand in one file: *digests* by host, of logins or helper entries, of all *hosts* that belong there.
 
     *complete* is false while a host is not known yet: then nothing may be taken out, it could be that one's.
     *destination* is None for a file that the settings name no more.
@@ -189,24 +233,33 @@ class _Wanted:
     destination: Destination | None = None
     hosts: set[str] = field(default_factory=set)
     logins: dict[str, Secret] = field(default_factory=dict)
+    helpers: list[str] = field(default_factory=list)
     complete: bool = True
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """What a report is compared with, by host."""
+        return {host: digest(auth.reveal()) for host, auth in self.logins.items()} | dict.fromkeys(
+            self.helpers, "helper"
+        )
 
-def _wanted(
-    desired: Desired, files: Mapping[Destination, File], standings: Mapping[Call, Standing]
-) -> Mapping[str, _Wanted]:
+
+def _wanted(desired: Desired, known: Known) -> Mapping[str, _Wanted]:
     wanted: dict[str, _Wanted] = {}
     for login in desired.logins:
-        file = files.get(login.destination)
-        if file is None or login.destination.via is not Via.FILE:
+        file = known.files.get(login.destination)
+        if file is None or login.destination.via not in (Via.FILE, Via.HELPER):
             continue
         want = wanted.setdefault(file.path, _Wanted(file, login.destination))
         if login.host is None:
             want.complete = False
             continue
         want.hosts.add(login.host)
-        credential = standings.get(login.call, Standing()).credential
-        if credential is not None:
+        credential = known.standings.get(login.call, Standing()).credential
+        if login.destination.via is Via.HELPER:
+            # It holds no secret, so it need not wait for one: until then the helper says why there is none.
+            want.helpers.append(login.host)
+        elif credential is not None:
             # An expired one stays wanted: nothing better is there, and taking it out would hide why a pull fails.
             want.logins[login.host] = auth_of(credential)
     return wanted
@@ -214,7 +267,7 @@ def _wanted(
 
 def _delivery(delivery: Delivery, want: _Wanted, now: SinceBoot) -> tuple[Send | None, SinceBoot]:
     """Return the courier to send now, or None and when that may change."""
-    digests = {host: digest(auth.reveal()) for host, auth in want.logins.items()}
+    digests = want.digests
     remove = tuple(host for host in delivery.delivered if host not in want.hosts) if want.complete else ()
     if not digests and not remove:
         return None, NEVER
@@ -231,13 +284,12 @@ def _delivery(delivery: Delivery, want: _Wanted, now: SinceBoot) -> tuple[Send |
         home=want.file.home,
         logins=want.logins,
         deadline=COURIER_DEADLINE,
+        helpers=tuple(want.helpers),
         remove=remove,
         delivered={host: known for host, known in delivery.delivered.items() if known},
         expelled=expelled,
         # What stands there before our first delivery since boot is a leftover, not a job's login.
-        replace=tuple(
-            host for host in want.logins if destination.on_login == "replace" or host not in delivery.delivered
-        ),
+        replace=tuple(host for host in digests if destination.on_login == "replace" or host not in delivery.delivered),
         fix_shadows=destination.on_shadow == "fix",
         mode=want.file.mode,
         gid=want.file.gid,

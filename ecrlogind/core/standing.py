@@ -20,6 +20,9 @@ EAGER_FOR = timedelta(minutes=10)
 LAST_MINUTES = timedelta(minutes=30)
 THROTTLED_AT_LEAST = timedelta(seconds=5)
 
+# A registry that was not reached, or that lets nothing be pulled, is asked again after so long.
+RECHECK = timedelta(minutes=5)
+
 # A job that logs out in a loop gets its login back at once this often, then once in so long.
 BURST = 20
 REFILL = timedelta(seconds=2)
@@ -35,13 +38,17 @@ NEVER = timedelta.max
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one call stands: the credential held for it, if any, and how asking for the next one goes."""
+    """How one call stands: the credential held for it, if any, and how asking for the next one goes.
+
+    *rejections* counts the credentials in a row that a registry would not take although they had not expired.
+    """
 
     credential: Credential | None = None
     refusal: Refusal | None = None
     failures: int = 0
     failing_since: SinceBoot | None = None
     retry_at: SinceBoot = timedelta(0)
+    rejections: int = 0
 
     @property
     def due_at(self) -> SinceBoot:
@@ -63,8 +70,23 @@ class Standing:
                 issued_at=now,
                 expires_at=now + answer.lifetime,
                 renew_at=now + renewal.due_after(answer.lifetime, draw),
-            )
+            ),
+            rejections=self.rejections,
         )
+
+    def checked(self, checkup: Checkup, *, floor: timedelta) -> Standing:
+        """Return how things stand after a registry was asked: a credential that it does not take is renewed at once.
+
+        At once, but never sooner than *floor* after it was issued, and later each time that it is the same again.
+        """
+        if checkup.refusal is None:
+            return replace(self, rejections=0)
+        if self.credential is None or checkup.refusal.code != Code.INVALID_KEYS:
+            return self
+        wait = min(floor * (1 << min(self.rejections, 10)), timedelta(hours=1))
+        renew_at = max(checkup.checked_at, self.credential.issued_at + wait)
+        credential = replace(self.credential, renew_at=min(renew_at, self.credential.renew_at))
+        return replace(self, credential=credential, rejections=self.rejections + 1)
 
     def refused(
         self, refusal: Refusal, now: SinceBoot, *, started_at: SinceBoot, floor: timedelta, draw: float
@@ -94,6 +116,26 @@ class Standing:
     def hurried(self) -> Standing:
         """Return the same, but what was refused may be asked for at once."""
         return replace(self, retry_at=timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What a registry had against the credential issued at *issued_at*, None for nothing, when it was asked."""
+
+    issued_at: SinceBoot
+    checked_at: SinceBoot
+    refusal: Refusal | None
+
+    @property
+    def objection(self) -> Refusal | None:
+        """What the registry itself objects to. That it could not be asked is none."""
+        if self.refusal is None or self.refusal.code not in (Code.INVALID_KEYS, Code.PULL_DENIED):
+            return None
+        return self.refusal
+
+    def again_at(self, every: timedelta) -> SinceBoot:
+        """When to ask again, if it is to be asked *every* so often."""
+        return self.checked_at + (every if self.refusal is None else min(every, RECHECK))
 
 
 @dataclass(frozen=True, slots=True)

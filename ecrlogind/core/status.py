@@ -14,7 +14,7 @@ from ecrlogind.core.credential import SinceBoot
 from ecrlogind.core.plan import CONFLICT, Desired, Login, call_for
 from ecrlogind.core.refusal import can_be_cured_by_waiting
 from ecrlogind.core.settings import Destination, Ready, Settings, Via
-from ecrlogind.core.standing import Delivery, File, Standing
+from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.wire import Call, Instance, Refusal, Was
 
 VERSION = 1
@@ -32,6 +32,7 @@ class Facts:
     files: Mapping[Destination, File]
     standings: Mapping[Call, Standing]
     deliveries: Mapping[str, Delivery]
+    checkups: Mapping[tuple[str, Call], Checkup]
     asking: frozenset[Call]
     now: SinceBoot
     wall: datetime
@@ -59,19 +60,29 @@ def registries(facts: Facts) -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "host": registry.host if registry else None,
-            **_registry_row(facts, call_for(entry, registry, facts.settings)),
+            **_registry_row(facts, call_for(entry, registry, facts.settings), registry.host if registry else None),
         }
         for entry in facts.settings.registries
         for registry in entry.registries(facts.instance) or (None,)
     ]
 
 
-def _registry_row(facts: Facts, call: Call) -> dict[str, Any]:
+def _objection(facts: Facts, call: Call, host: str | None) -> Refusal | None:
+    """Return what the registry at *host* has against the credential that is held for *call*."""
+    credential = facts.standings.get(call, Standing()).credential
+    checkup = facts.checkups.get((host, call)) if host is not None else None
+    if credential is None or checkup is None or checkup.issued_at != credential.issued_at:
+        return None
+    return checkup.objection
+
+
+def _registry_row(facts: Facts, call: Call, host: str | None) -> dict[str, Any]:
     standing = facts.standings.get(call, Standing())
     credential = standing.credential
+    refusal = standing.refusal or _objection(facts, call, host)
     if credential is not None and credential.has_expired(facts.now):
         state = "expired"
-    elif standing.refusal is not None:
+    elif refusal is not None:
         state = "failing"
     elif credential is None:
         state = "pending"
@@ -84,7 +95,7 @@ def _registry_row(facts: Facts, call: Call) -> dict[str, Any]:
         "expires_at": facts.at(credential.expires_at) if credential else None,
         "renew_at": facts.at(max(standing.due_at, facts.now)) if credential or standing.refusal else None,
         "failures": standing.failures,
-        "error": error_of(standing.refusal),
+        "error": error_of(refusal),
     }
 
 
@@ -114,8 +125,12 @@ def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
     standing = facts.standings.get(login.call, Standing())
     if standing.credential is None:
         return ("failed", standing.refusal) if standing.refusal else ("pending", None)
+    if not standing.holds(facts.now) and destination.via in (Via.NONE, Via.HELPER):
+        return "expired", standing.refusal
+    if objection := _objection(facts, login.call, login.host):
+        return "failed", objection
     if destination.via is Via.NONE:
-        return ("in_place", None) if standing.holds(facts.now) else ("expired", standing.refusal)
+        return "in_place", None
     delivery = facts.deliveries.get(facts.files[destination].path)
     if delivery is None or delivery.found is None or login.host is None:
         return "pending", None

@@ -6,6 +6,7 @@ strict: a key that is missing, unknown or of another type is an error, never a g
 
 from __future__ import annotations
 
+import hashlib
 import json
 import types
 import typing
@@ -58,6 +59,11 @@ class Call:
     public: bool = False
     fips: bool = False
     dual_stack: bool = False
+
+    @property
+    def key(self) -> str:
+        """A name for it, fit for a file."""
+        return hashlib.sha256(encode(self)).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

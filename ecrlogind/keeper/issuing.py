@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from ecrlogind.core.plan import Ask
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import AwsSettings, Settings
 from ecrlogind.core.standing import Account
@@ -27,6 +28,7 @@ from ecrlogind.core.wire import (
     Call,
     Instance,
     Issued,
+    Probed,
     Question,
     Refusal,
     Refused,
@@ -52,10 +54,8 @@ class UnreadableError(Exception):
     """A file that the settings or the environment name cannot be read."""
 
 
-def question(
-    calls: tuple[Call, ...], *, instance: bool, aws: AwsSettings, environment: Mapping[str, str], home: str
-) -> Question:
-    """Gather what the issuer needs for *calls*; raise UnreadableError if a file that is named cannot be read.
+def question(step: Ask, aws: AwsSettings, environment: Mapping[str, str], home: str) -> Question:
+    """Gather what the issuer needs for *step*; raise UnreadableError if a file that is named cannot be read.
 
     *environment* is the keeper's own, *home* the passwd home of whom it runs as, whatever HOME says.
     """
@@ -78,9 +78,10 @@ def question(
     ca = named[_CA_BUNDLE] or told.pop(_CA_BUNDLE, None)
     told.pop(_CA_BUNDLE, None)
     return Question(
-        calls=calls,
+        calls=step.calls,
         deadline=aws.deadline,
-        instance=instance,
+        instance=step.instance,
+        probes=step.probes,
         aws=Aws(
             endpoints=aws.endpoints,
             ca=_content(ca) if ca is not None else None,
@@ -130,6 +131,7 @@ class Issuing:
         self._answers: list[Answer] = []
         self._out: list[_Errand] = []
         self._asking: frozenset[Call] = frozenset()
+        self._probing: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def asking(self) -> frozenset[Call]:
@@ -140,33 +142,42 @@ class Issuing:
         """
         return self._asking
 
+    @property
+    def probing(self) -> frozenset[tuple[str, str]]:
+        """The hosts, and tags, of the probes that had no answer then, and of those sent since."""
+        return self._probing
+
     def overdue(self) -> bool:
         """Whether an issuer outlives its deadline, which the one who talks to it must not let happen."""
         with self._lock:
             return any(time.monotonic() > errand.until + _GRACE.total_seconds() for errand in self._out)
 
-    def ask(self, calls: tuple[Call, ...], settings: Settings, *, instance: bool) -> None:
-        """Send an issuer out to ask for *calls*."""
+    def ask(self, step: Ask, settings: Settings) -> None:
+        """Send an issuer out."""
         try:
-            asked = question(calls, instance=instance, aws=settings.aws, environment=self._environment, home=self._home)
+            asked = question(step, settings.aws, self._environment, self._home)
         except UnreadableError as error:
             hint = "correct its name in the settings or the environment, or make it readable for root"
             refusal = Refusal(Code.NO_CREDENTIALS, f"cannot read {error}", hint)
             with self._lock:
-                self._answers += [Refused(call, refusal) for call in calls]
+                self._answers += [Refused(call, refusal) for call in step.calls]
+                self._answers += [Probed(each.host, refusal, each.tag) for each in step.probes]
             self._wake()
             return
-        errand = _Errand(asked, set(asked.calls), time.monotonic() + (asked.deadline + _GRACE).total_seconds())
+        until = time.monotonic() + (asked.deadline + _GRACE).total_seconds()
+        errand = _Errand(asked, until, set(asked.calls), {(each.host, each.tag) for each in asked.probes})
         with self._lock:
             self._out.append(errand)
-        self._asking |= errand.open
+        self._asking |= errand.calls
+        self._probing |= errand.probes
         threading.Thread(target=self._run, args=(errand,), name="issuer", daemon=True).start()
 
     def collect(self) -> list[Answer]:
         """Return what has been answered since the last time."""
         with self._lock:
             answers, self._answers = self._answers, []
-            self._asking = frozenset().union(*(errand.open for errand in self._out))
+            self._asking = frozenset().union(*(errand.calls for errand in self._out))
+            self._probing = frozenset().union(*(errand.probes for errand in self._out))
         return answers
 
     def _run(self, errand: _Errand) -> None:
@@ -190,7 +201,8 @@ class Issuing:
         finally:
             with self._lock:
                 self._out.remove(errand)
-                self._answers += [Refused(call, refusal) for call in errand.open]
+                self._answers += [Refused(call, refusal) for call in errand.calls]
+                self._answers += [Probed(host, refusal, tag) for host, tag in errand.probes]
             self._wake()
 
     @contextmanager
@@ -223,17 +235,20 @@ def _failed(what: str) -> Refusal:
 
 @dataclass(slots=True)
 class _Errand:
-    """One question that is out: which of its calls are still open, and until when the issuer may live."""
+    """One question that is out: until when the issuer may live, and which calls and probes are still open."""
 
     asked: Question
-    open: set[Call]
     until: float
+    calls: set[Call]
+    probes: set[tuple[str, str]]
 
     def settle(self, answer: Answer) -> None:
         match answer:
             case Instance(region=region):
-                self.open = {replace(call, region=region) if call.region == SELF else call for call in self.open}
+                self.calls = {replace(call, region=region) if call.region == SELF else call for call in self.calls}
             case Issued(call=call) | Refused(call=call):
-                self.open.discard(call)
+                self.calls.discard(call)
+            case Probed(host=host, tag=tag):
+                self.probes.discard((host, tag))
             case _:
                 pass

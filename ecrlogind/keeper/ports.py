@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.plan import Send
+from ecrlogind.core.plan import Ask, Send
 from ecrlogind.core.settings import Settings
 from ecrlogind.core.standing import Account, Delivery
 from ecrlogind.core.wire import Answer, Call, Instance, Report
@@ -20,7 +20,11 @@ class Issuing(Protocol):
     def asking(self) -> frozenset[Call]:
         """The calls that are not answered yet."""
 
-    def ask(self, calls: tuple[Call, ...], settings: Settings, *, instance: bool) -> None:
+    @property
+    def probing(self) -> frozenset[tuple[str, str]]:
+        """The hosts, and keys of calls, whose registries have not answered yet."""
+
+    def ask(self, step: Ask, settings: Settings) -> None:
         """Send an issuer out."""
 
     def collect(self) -> list[Answer]:

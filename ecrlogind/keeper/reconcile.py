@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import assert_never
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.events import Event, of_credential, of_refusal, of_report, where
-from ecrlogind.core.plan import Ask, Desired, Plan, Send, desire, file_of, plan
+from ecrlogind.core.events import Event, of_checkup, of_credential, of_refusal, of_report, where
+from ecrlogind.core.plan import Ask, Desired, Known, Plan, Send, desire, file_of, plan
 from ecrlogind.core.settings import Destination, Settings
-from ecrlogind.core.standing import Delivery, File, Standing
+from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.status import Facts
 from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probed, Refused
 from ecrlogind.keeper.ports import Accounts, Clock, Couriers, Issuing, Returned, Store
@@ -60,6 +60,7 @@ class Reconciler:
         self._instance: Instance | None = None
         self._standings: dict[Call, Standing] = {}
         self._deliveries: dict[str, Delivery] = {}
+        self._checkups: dict[tuple[str, Call], Checkup] = {}
         self._told: dict[tuple[str, str, str, str], SinceBoot] = {}
 
     def restore(
@@ -89,7 +90,7 @@ class Reconciler:
     @property
     def busy(self) -> bool:
         """Whether an issuer or a courier is out."""
-        return bool(self._issuing.asking or self._couriers.away)
+        return bool(self._issuing.asking or self._issuing.probing or self._couriers.away)
 
     def run_pass(self) -> SinceBoot:
         """Take in, plan, act; return when the next pass is due at the latest."""
@@ -103,8 +104,8 @@ class Reconciler:
         made = self._plan(desired, files, now)
         for step in made.steps:
             match step:
-                case Ask(calls=calls, instance=instance):
-                    self._issuing.ask(calls, self._settings, instance=instance)
+                case Ask():
+                    self._issuing.ask(step, self._settings)
                 case Send():
                     self._send(step)
                 case _:
@@ -120,22 +121,24 @@ class Reconciler:
             files=self._files(),
             standings=dict(self._standings),
             deliveries=dict(self._deliveries),
+            checkups=dict(self._checkups),
             asking=self._issuing.asking,
             now=self._clock.since_boot(),
             wall=self._clock.wall(),
         )
 
     def _plan(self, desired: Desired, files: Mapping[Destination, File], now: SinceBoot) -> Plan:
-        return plan(
-            desired,
-            files,
-            self._standings,
-            self._deliveries,
+        known = Known(
+            files=files,
+            standings=self._standings,
+            deliveries=self._deliveries,
+            checkups=self._checkups,
             asking=self._issuing.asking,
+            probing=self._issuing.probing,
             away=self._couriers.away,
-            instance_known=self._instance is not None,
-            now=now,
+            instance=self._instance,
         )
+        return plan(desired, known, self._settings.check, now)
 
     def _files(self) -> dict[Destination, File]:
         """Return where each destination lies. Users are looked up anew each time: they come, go and move."""
@@ -152,6 +155,7 @@ class Reconciler:
         for call in [each for each in self._standings if each not in desired.calls]:
             del self._standings[call]
             self._store.forget_credential(call)
+        self._checkups = {key: each for key, each in self._checkups.items() if key in desired.hosts}
         paths = {file.path for file in files.values()}
         for path, delivery in list(self._deliveries.items()):
             if path in paths:
@@ -174,8 +178,10 @@ class Reconciler:
                 self._take_in_credential(answer)
             case Refused():
                 self._take_in_refusal(answer)
-            case NoInstance() | Probed():
-                pass
+            case Probed():
+                self._take_in_checkup(answer)
+            case NoInstance():
+                pass  # each call that needed it is refused for the same reason
             case _:
                 assert_never(answer)
 
@@ -200,6 +206,16 @@ class Reconciler:
             draw=self._draw(),
         )
         self._tell_all([of_refusal(answer, before)])
+
+    def _take_in_checkup(self, answer: Probed) -> None:
+        call = next((each for each in self._standings if each.key == answer.tag), None)
+        credential = self._standings[call].credential if call is not None else None
+        if call is None or credential is None:
+            return
+        checkup = Checkup(credential.issued_at, self._clock.since_boot(), answer.refusal)
+        self._checkups[answer.host, call] = checkup
+        self._standings[call] = self._standings[call].checked(checkup, floor=self._settings.renew.floor)
+        self._tell_all(of_checkup(answer.host, call, checkup))
 
     # --- events
 

@@ -122,7 +122,7 @@ class Store:
             path.unlink(missing_ok=True)
 
     def _of_call(self, call: Call) -> Path:
-        return self._directory / f"{hashlib.sha256(encode(call)).hexdigest()[:32]}.credential"
+        return self._directory / f"{call.key}.credential"
 
     def _of_path(self, path: str) -> Path:
         return self._directory / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.delivery"

@@ -12,7 +12,7 @@ from ecrlogind.core.credential import Secret
 from ecrlogind.core.dockerconfig import Unfit, Wish, find, merge
 from ecrlogind.core.grammar import Document, parse
 from ecrlogind.core.standing import Account
-from ecrlogind.core.wire import SELF, Instance, Issued, NoInstance, Refusal, Refused, Report
+from ecrlogind.core.wire import SELF, Instance, Issued, NoInstance, Probed, Refusal, Refused, Report
 from ecrlogind.keeper.reconcile import Reconciler
 
 BOOTED_AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -50,19 +50,29 @@ class Clock:
 
 @dataclass
 class Ecr:
-    """AWS: who is refused, what it gave, and whether it answers at all. *refused* maps calls, by a test, to refusals."""
+    """AWS: who is refused, what it gave, whether it answers at all, and what the registries say of passwords."""
 
     instance: Instance | None = None
     lifetime: timedelta = timedelta(hours=12)
     refused: list = field(default_factory=list)
     hangs: bool = False
     given: list = field(default_factory=list)
+    objects: Refusal | None = None
+    revoked: set = field(default_factory=set)
+    checked: list = field(default_factory=list)
 
     def refuse(self, code="service_error", when=lambda _call: True, **more):
         self.refused.append((when, Refusal(code, f"refused with {code}", "do something", **more)))
 
     def relent(self):
         self.refused.clear()
+
+    def check(self, probe):
+        """Say what the registry says of a password."""
+        self.checked.append(probe.host)
+        if probe.password.reveal() in self.revoked:
+            return Probed(probe.host, Refusal("invalid_keys", "it is not taken", "wait"), probe.tag)
+        return Probed(probe.host, self.objects, probe.tag)
 
     def answer(self, call):
         for when, refusal in self.refused:
@@ -86,10 +96,17 @@ class Issuers:
     def asking(self):
         return frozenset(self._open)
 
-    def ask(self, calls, settings, *, instance):
-        self.asked.append(calls)
+    @property
+    def probing(self):
+        return frozenset()
+
+    def ask(self, step, _settings):
+        self._answers += [self._ecr.check(probe) for probe in step.probes]
+        calls = step.calls
+        if calls:
+            self.asked.append(calls)
         known = self._ecr.instance
-        if instance:
+        if step.instance:
             missing = NoInstance(Refusal("imds_unreachable", "no metadata service answers", "run on EC2"))
             self._answers.append(known or missing)
         for call in calls:
