@@ -176,6 +176,7 @@ class Daemon:
     def _pass(self) -> None:
         with self._turn:
             next_at = self._host.reconciler.run_pass()
+            self._host.publish()
             self._tell_the_world()
             self._passes += 1
             self._came_round.notify_all()

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ecrlogind.core import status
+from ecrlogind.core.answers import texts
 from ecrlogind.core.events import Event, Level
 from ecrlogind.core.settings import Settings, SettingsError
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import accounts, child, journal, settingsfile
+from ecrlogind.keeper.answers import Answers
 from ecrlogind.keeper.clock import Clock, boot_id
 from ecrlogind.keeper.couriers import Couriers
 from ecrlogind.keeper.issuing import Issuing, Reach
@@ -87,6 +89,9 @@ class Host:
 
         self.settings = settings
         self._teller = journal.teller(settings.log, self._environment)
+        self._answers = Answers(self.state)
+        self._published: dict[tuple[int, str], str] | None = None
+        self._unpublished: tuple[Refusal, ...] = ()
         self._store = Store(self.state / "credentials", boot_id())
         self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
         self.couriers = Couriers(woken)
@@ -135,6 +140,19 @@ class Host:
         """Whether the start need wait no longer."""
         return status.is_settled(document, self.settings.boot.ready)
 
+    def publish(self) -> None:
+        """Let the answers of helper, provider and export say what is held now."""
+        wanted = texts(self.reconciler.facts(), os.geteuid())
+        if wanted == self._published:
+            return
+        self._published = wanted
+        refusals = self._answers.publish(wanted)
+        news = [refusal for refusal in refusals if refusal not in self._unpublished]
+        self._unpublished = refusals
+        for refusal in news:
+            message = f"{refusal.message[:1].upper()}{refusal.message[1:]}."
+            self.tell(Event("answer.refused", message, Level.WARNING, code=refusal.code, hint=refusal.hint))
+
     # --- one pass and no more
 
     def converge(self, timeout: timedelta) -> dict[str, Any]:
@@ -143,6 +161,7 @@ class Host:
         while True:
             self._woken.clear()
             self.reconciler.run_pass()
+            self.publish()
             if not self.reconciler.busy or time.monotonic() > until:
                 return self.document(ready=True, problem=None)
             self._woken.wait(max(until - time.monotonic(), 0))

@@ -1,0 +1,78 @@
+"""Who finds which answer: what helper, provider and export are told for every user and host."""
+
+from datetime import timedelta
+
+from ecrlogind.core.answers import texts
+from tests.support.world import A, B, C, World
+
+ROOT, CI = 0, 1001
+
+
+def published(world, keeper=ROOT):
+    return texts(world.reconciler.facts(), keeper)
+
+
+def test_every_user_has_the_hosts_of_that_user_s_destinations_and_root_every_unnamed_one():
+    world = World(
+        registries=[A, B, {"host": C, "name": "push", "role_arn": "arn:aws:iam::333333333333:role/push"}],
+        destinations=[
+            {"user": "root", "registries": [A]},
+            {"user": "ci", "registries": [B, "push"], "via": "none"},
+            {"path": "/run/ecrlogind/docker/config.json"},
+        ],
+    )
+
+    world.settle()
+
+    assert set(published(world)) == {(ROOT, A), (ROOT, B), (CI, B), (CI, C)}
+
+
+def test_one_host_under_two_identities_has_an_answer_of_its_own_for_each_user():
+    push = "arn:aws:iam::111111111111:role/push"
+    world = World(
+        registries=[A, {"host": A, "name": "push", "role_arn": push}],
+        destinations=[{"user": "root"}, {"user": "ci", "registries": ["push"]}],
+    )
+
+    world.settle()
+
+    found = published(world)
+    assert found[ROOT, A] != found[CI, A]
+    assert push in found[CI, A]
+
+
+def test_an_answer_ends_with_its_credential_and_then_tells_why_there_is_none():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+    world.settle()
+    end = int((world.clock.up + timedelta(hours=12)).total_seconds())
+    assert published(world)[ROOT, A].startswith(f"{end}\n")
+    world.ecr.refuse("service_error")
+
+    world.live(hours=12)
+
+    first, second = published(world)[ROOT, A].splitlines()
+    assert first == "0"
+    assert second.startswith("service_error: ")
+
+
+def test_a_host_whose_credential_is_not_issued_yet_has_an_answer_that_says_so():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+
+    assert published(world)[ROOT, A].startswith("0\npending: ")
+
+
+def test_a_user_without_root_has_every_unnamed_registry():
+    world = World(registries=[A, B], destinations=[{"user": "ci", "registries": [A]}])
+    world.settle()
+
+    assert set(published(world, keeper=CI)) == {(CI, A), (CI, B)}
+
+
+def test_a_user_that_left_the_settings_has_no_answers_any_more():
+    world = World(registries=[A], destinations=[{"user": "root"}, {"user": "ci"}])
+    world.settle()
+
+    world.adopt(registries=[A], destinations=[{"user": "root"}])
+    world.settle()
+
+    assert set(published(world)) == {(ROOT, A)}
