@@ -109,7 +109,9 @@ class Asking:
                 from ecrlogind.issuer.probe import probe
 
                 self._said.put(
-                    Probed(part.host, probe(part, self._transport, self._question.aws.endpoints.get("registry")), part.tag)
+                    Probed(
+                        part.host, probe(part, self._transport, self._question.aws.endpoints.get("registry")), part.tag
+                    )
                 )
             case None:
                 self._told_instance()

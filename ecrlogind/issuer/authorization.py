@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.refusal import Code
-from ecrlogind.issuer.refusals import failed
+from ecrlogind.issuer.refusals import failed, in_words
 
 # ECR says that the size is not fixed; about 3 kB is usual. Clients put it into one header.
 LONGEST_TOKEN = 64 * 1024
@@ -77,10 +77,10 @@ def _read_lifetime(expires_at: object, now: float, host: str) -> timedelta:
     if left <= 0:
         raise failed(
             Code.EXPIRED_ON_ARRIVAL,
-            f"{host} gave a credential that ended {_span(-left)} before it was given",
+            f"{host} gave a credential that ended {in_words(timedelta(seconds=-left))} before it was given",
         )
     if left > LONGEST_LIFETIME.total_seconds():
-        raise _malformed(host, f"a credential that would live for {_span(left)}")
+        raise _malformed(host, f"a credential that would live for {in_words(timedelta(seconds=left))}")
     return timedelta(seconds=left)
 
 
@@ -94,13 +94,6 @@ def _read_time(text: str) -> float:
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return math.nan
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _malformed(host: str, what: str) -> Exception:

@@ -12,7 +12,7 @@ import botocore.exceptions as errors
 
 from ecrlogind.core.refusal import Code
 from ecrlogind.issuer.authorization import server_time
-from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
+from ecrlogind.issuer.refusals import Failed, clean, failed, in_words, missing_action
 
 # AWS takes signatures that are 5 minutes off; what is this far off is the reason, not a coincidence.
 SMALLEST_SKEW = timedelta(minutes=4)
@@ -157,17 +157,13 @@ def _signed_wrong(host: str, identity: str, name: str, text: str, skew: timedelt
         way = "behind" if skew > timedelta(0) else "ahead"
         return failed(
             Code.CLOCK_SKEW,
-            f"this host's clock is {_span(abs(skew))} {way}: {host} does not take its signatures ({name})",
+            f"this host's clock is {in_words(abs(skew))} {way}: {host} does not take its signatures ({name})",
         )
     # AWS quotes the request that it would have signed, session token and all: the first line is enough.
     return failed(
         Code.INVALID_KEYS,
         f"{host} does not take the signature of {identity}: {name}: {clean(text.partition(chr(10))[0])}",
     )
-
-
-def _span(span: timedelta) -> str:
-    return str(timedelta(seconds=round(span.total_seconds())))
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> timedelta | None:

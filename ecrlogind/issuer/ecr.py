@@ -84,10 +84,8 @@ class Ecr:
 
     def _find_keys(self, identity: Identity) -> Keys:
         if not identity.roles:
-            with self._making:
-                session = self._session(identity)
             try:
-                keys: Keys = _ask(lambda: keys_of(session), "the SDK's chain of credentials", identity)
+                keys: Keys = _ask(lambda: self._keys_of_chain(identity), "the SDK's chain of credentials", identity)
             except (Failed, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001  see below
@@ -99,6 +97,11 @@ class Ecr:
         # Whoever assumes is an identity too: roles that begin alike share it.
         before = replace(identity, roles=identity.roles[:-1], external_id=None, duration=None, scope=None)
         return self._assume(identity, self._keys_for(before if before.roles else Identity(identity.profile)))
+
+    def _keys_of_chain(self, identity: Identity) -> Keys:
+        with self._making:
+            session = self._session(identity)
+        return keys_of(session)
 
     def _assume(self, identity: Identity, keys: Keys) -> Keys:
         sts = self._client("sts", self._sts_region(identity), identity, keys)
@@ -147,7 +150,7 @@ def _ask(question: Callable[[], Any], host: str, identity: Identity) -> Any:
         return question()
     except Exception as error:
         refusal = classify(error, host, identity.label, time.time())
-        if refusal is None and _is_in_parser(error):
+        if refusal is None and _is_over_answer(error):
             refusal = failed(
                 Code.MALFORMED_ANSWER, f"{host} answered with what cannot be read ({type(error).__name__})"
             )
@@ -156,10 +159,12 @@ def _ask(question: Callable[[], Any], host: str, identity: Identity) -> Any:
         raise refusal from None
 
 
-def _is_in_parser(error: Exception) -> bool:
-    """Whether botocore raised *error* over what a server had sent."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame, _ in frames)
+def _is_over_answer(error: Exception) -> bool:
+    """Whether botocore tripped over what a server had sent, which is none of its own errors and no fault of ours."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return "botocore.endpoint" in modules and not (
+        modules[-1].startswith("ecrlogind.") or isinstance(error, MemoryError)
+    )
 
 
 def _role_request(identity: Identity, session_name: str) -> Iterator[tuple[str, object]]:

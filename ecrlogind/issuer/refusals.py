@@ -71,6 +71,15 @@ def clean(text: object, longest: int = LONGEST_QUOTE) -> str:
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
+def in_words(span: timedelta) -> str:
+    """Return *span* as one would say it: ``3 hours``."""
+    seconds = span.total_seconds()
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 _ACTION = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 
 
