@@ -37,6 +37,8 @@ class Host:
         self.own_at_home = self.home / ".docker/ecrlogind-own"
         self.own.parent.mkdir(parents=True)
         self.home.mkdir()
+        # Copies, where every user can reach them: a script is to need nothing beside it.
+        shutil.copytree(BIN, directory / "run/bin")
         (directory / "passwd").write_text(f"first:x:7:7::/first:/bin/sh\nwho:x:0:0:,,,:{self.home}:/bin/sh\n")
         self.start()
 
@@ -76,7 +78,7 @@ class Host:
     def command(self, name, *arguments, uid=None):
         """Return the command line that runs a script of ours there."""
         as_user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if uid else []
-        return self.inside(*as_user, *self.shell, BIN / name, *arguments)
+        return self.inside(*as_user, *self.shell, f"/run/bin/{name}", *arguments)
 
     def run(self, name, *arguments, stdin=b"", env=None, uid=None):
         return subprocess.run(
