@@ -230,6 +230,7 @@ BAD = [
     ("[boot]\nready = 'x'", "boot.ready", "none of all, settled, immediately", "write"),
     ("[boot]\ntimeout = '1 fortnight'", "boot.timeout", "'fortnight' is no unit of time", "min"),
     ("[boot]\ntimeout = '-1s'", "boot.timeout", "is not a span of time", "90s"),
+    ("[boot]\ntimeout = '0s'", "boot.timeout", "is out of range", '"100ms"'),
     ("[boot]\ntimeout = '9d'", "boot.timeout", "is out of range", '"1d"'),
     ("[boot]\ntimeout = '9999d'", "boot.timeout", "is longer than a year", "90s"),
     ("[renew]\nat = 1", "renew.at", "must be a fraction", "0.5"),
@@ -252,6 +253,7 @@ BAD = [
     ("[aws.endpoints]\nsts = 'https://x.example/?a'", "aws.endpoints.sts", "more than a path", "leave out"),
     ("[aws.endpoints]\nsts = 'x.example'", "aws.endpoints.sts", "is not the URL of a server", "https://"),
     ("[aws.endpoints]\nsts = 'https://x:99999'", "aws.endpoints.sts", "is not the URL of a server", "https://"),
+    ("[aws.endpoints]\nsts = 'https://x:0'", "aws.endpoints.sts", "is not the URL of a server", "https://"),
     ("[aws.endpoints]\nsts = 'https://[::1'", "aws.endpoints.sts", "is not the URL of a server", "https://"),
     ("[aws]\nproxy = 'socks5://x'", "aws.proxy", "is not the URL of a server", "http://proxy.example:3128"),
     ("[aws]\nproxy = 'http://x/path'", "aws.proxy", "is not the URL of a proxy", "http://proxy.example:3128"),
@@ -579,6 +581,7 @@ def test_what_a_traceback_shows_of_the_settings_lacks_the_proxy():
 def test_each_key_without_effect_yet_is_warned_of_once():
     found = [warning.key for warning in warnings(settings(EVERYTHING))]
 
+    assert found
     assert len(found) == len(set(found))
     assert all(warning.message == "has no effect yet" for warning in warnings(settings(EVERYTHING)))
     assert warnings(settings(f"registries = ['{HOST_A}']\n[check]\nevery = '1h'")) == ()
