@@ -28,14 +28,15 @@ def main() -> int:
     signal.signal(signal.SIGIO, signal.SIG_IGN)
 
     from ecrlogind.core.wire import Errand, decode
-    from ecrlogind.courier.clock import Deadline, disarm
-    from ecrlogind.courier.errand import Visit, fitted
+    from ecrlogind.courier.clock import Deadline
+    from ecrlogind.courier.errand import Visit, fitted, late
 
     errand = decode(Errand, _read_line())
     deadline = Deadline(errand.deadline)
-    deadline.arm()
+    deadline.guard(lambda: _send(fitted(late(errand)), None))
     report, descriptor = Visit(errand, deadline).run()
-    disarm()
+    # Held to the end: there is one report.
+    deadline.busy.acquire()
     _send(fitted(report), descriptor)
     return 0
 
@@ -64,7 +65,8 @@ def _send(line: bytes, descriptor: int | None) -> None:
         rights = array.array("i", [] if descriptor is None else [descriptor])
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
         sent = out.sendmsg([line], control)
-        out.sendall(line[sent:])
+        if line := line[sent:]:
+            out.sendall(line)
 
 
 if __name__ == "__main__":

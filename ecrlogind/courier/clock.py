@@ -2,51 +2,41 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
-# The keeper's own patience ends at the deadline; the report has to be on its way by then.
-_SHARE = 0.9
-
-
-class LateError(Exception):
-    """The deadline passed while a system call was under way."""
+# What is tried again and again ends at the first share of the span, what hangs is given up at the second; at the end
+# of all of it the keeper kills.
+_TRYING = 0.8
+_HANGING = 0.93
 
 
 class Deadline:
-    """When to give up. With `arm`, a call that hangs is interrupted if the kernel lets it be."""
+    """When to give up.
+
+    *busy* is held while somebody else's bytes stand under a name of ours, and from when a report goes out.
+    """
 
     def __init__(self, span: timedelta) -> None:
-        self._end = time.monotonic() + span.total_seconds() * _SHARE
+        self._started = time.monotonic()
+        self._span = span.total_seconds()
+        self.busy = threading.Lock()
 
     @property
     def left(self) -> float:
-        """The seconds that are left, 0 when there are none."""
-        return max(self._end - time.monotonic(), 0.0)
+        """The seconds that are left for trying, 0 when there are none."""
+        return max(self._started + self._span * _TRYING - time.monotonic(), 0.0)
 
-    def arm(self) -> None:
-        """Raise LateError in the main thread once the time is over, again every second in case it is caught."""
-        signal.signal(signal.SIGALRM, _late)
-        signal.setitimer(signal.ITIMER_REAL, max(self.left, 0.001) + 0.05, 1.0)
+    def guard(self, late: Callable[[], None]) -> None:
+        """Call *late* and end the process if it hangs: on a dead file server no signal gets a call to return."""
 
+        def wait() -> None:
+            time.sleep(max(self._started + self._span * _HANGING - time.monotonic(), 0.0))
+            with self.busy:
+                late()
+                os._exit(0)
 
-def disarm() -> None:
-    """Stop interrupting."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold the interruption back while somebody else's bytes are under a name of ours."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-
-
-def _late(_number: int, _frame: object) -> None:
-    raise LateError
+        threading.Thread(target=wait, daemon=True).start()

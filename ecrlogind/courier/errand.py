@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.dockerconfig import Trouble, Unfit, Wish
 from ecrlogind.core.wire import LONGEST_REPORT, Errand, Found, Refusal, Report, encode
 from ecrlogind.courier import watch
-from ecrlogind.courier.clock import Deadline, LateError
+from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.file import File
 from ecrlogind.courier.refused import RefusedError, refused, shown
 from ecrlogind.courier.shadows import Shadows
 from ecrlogind.courier.swap import Swap
-from ecrlogind.courier.walk import Rules, Trail, advice, reach, trail
+from ecrlogind.courier.walk import Rules, Trail, advice, denied, reach, trail
 
 # What a look at the place tells: which directory, what text and mode, or why it cannot be told.
 _Glance = tuple[object, ...]
@@ -71,37 +73,30 @@ class Visit:
     def _attempt(self) -> tuple[Report, _Glance | None]:
         """Return what one delivery came to, and what a look must still see then; None if that cannot be told."""
         notes: list[Refusal] = []
-        try:
-            with ExitStack() as held:
-                way = held.enter_context(trail())
-                reach(way, self._errand.path, self._rules, create=False)
-                if way.missing is not None:
-                    if not self._change(""):
-                        return Report(found=dockerconfig.find("", self._wish)), None
-                    reach(way, self._errand.path, self._rules, create=True)
-                file = _file(way, self._rules)
-                held.callback(file.close)
-                swap = Swap(file, self._deadline, notes, self._errand.mode, self._errand.gid)
-                done = swap.run(self._change)
-                found = self._shadowed(dockerconfig.find(done.before, self._wish), notes)
-                notes.extend(_about_bad_entries(done.text))
-                report = Report(found, done.changed, notes=tuple(notes))
-                return report, (_identity(way), done.text)
-        except RefusedError as e:
-            if e.refusal.code in _NOTHING_THERE and not self._wish.logins and not self._wish.helpers:
-                return Report(found=dockerconfig.find("", self._wish)), None
-            refusal = e.refusal
-        except OSError as e:
-            refusal = refused(e, self._errand.path).refusal
-        except Unfit as e:
-            refusal = Refusal(e.code, f"{shown(self._errand.path)}: {e}", e.hint)
-        except LateError:
-            refusal = Refusal(
-                Trouble.DEADLINE,
-                f"{shown(self._errand.path)}: the file system did not answer in time",
-                "see to the file server or the disk that it is on",
-            )
+        with trail() as way:
+            try:
+                return self._deliver(way, notes)
+            except RefusedError as e:
+                refusal = e.refusal
+            except OSError as e:
+                refusal = _told(e, way, self._rules).refusal
+            except Unfit as e:
+                refusal = Refusal(e.code, f"{shown(way.path)}: {e}", e.hint)
+        if refusal.code in _NOTHING_THERE and not self._wish.logins and not self._wish.helpers:
+            return Report(found=dockerconfig.find("", self._wish)), None
         return Report(refusal=refusal, notes=tuple(notes)), None
+
+    def _deliver(self, way: Trail, notes: list[Refusal]) -> tuple[Report, _Glance | None]:
+        reach(way, self._errand.path, self._rules, create=False)
+        if way.missing is not None:
+            if not self._change(""):
+                return Report(found=dockerconfig.find("", self._wish)), None
+            reach(way, self._errand.path, self._rules, create=True)
+        with contextlib.closing(_file(way, self._rules)) as file:
+            done = Swap(file, self._deadline, notes, self._errand.mode, self._errand.gid).run(self._change)
+        found = self._shadowed(dockerconfig.find(done.before, self._wish), notes)
+        notes.extend(_about_bad_entries(done.text))
+        return Report(found, done.changed, notes=tuple(notes)), (_identity(way), done.text)
 
     def _change(self, text: str) -> str:
         return dockerconfig.merge(text, self._wish)
@@ -121,16 +116,24 @@ class Visit:
             reach(way, self._errand.path, self._rules, create=False)
             if way.missing is not None:
                 return (_identity(way), way.missing)
-            file = _file(way, self._rules)
-            try:
+            with contextlib.closing(_file(way, self._rules)) as file:
                 seen = file.read()
-            finally:
-                file.close()
             return (_identity(way), seen.data.decode("utf-8", "surrogateescape") if seen else "")
         except RefusedError as e:
             return (e.refusal.code, e.refusal.message)
         except OSError as e:
             return (e.errno,)
+
+
+def late(errand: Errand) -> Report:
+    """Return what to report when the file system does not answer."""
+    return Report(
+        refusal=Refusal(
+            Trouble.DEADLINE,
+            f"{shown(errand.path)}: the file system did not answer in time",
+            "see to the disk or the file server that it is on",
+        )
+    )
 
 
 def fitted(report: Report) -> bytes:
@@ -174,6 +177,19 @@ def _about_bad_entries(text: str) -> list[Refusal]:
 
 def _file(way: Trail, rules: Rules) -> File:
     return File(way.directory, way.name, way.path, rules.uid, advice(way, way.path, rules))
+
+
+def _told(error: OSError, way: Trail, rules: Rules) -> RefusedError:
+    """Return the refusal for what a system call said once the walk was over."""
+    if error.errno != errno.EACCES:
+        return refused(error, way.path)
+    directory = os.fstat(way.directory)
+    if directory.st_uid != rules.uid:
+        return denied(error, way, way.real, rules)
+    # Theirs, so it is the mode that stands in the way: the directory's or, with that right, the file's.
+    ours = directory.st_mode & stat.S_IRWXU == stat.S_IRWXU
+    path, command = (way.path, "chmod u+rw") if ours else (way.real, "chmod u+rwx")
+    return RefusedError(Trouble.PERMISSION_DENIED, refused(error, path).refusal.message, f"{command} {shown(path)}")
 
 
 def _identity(way: Trail) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from ecrlogind.core.wire import Refusal
 from ecrlogind.courier import beside, kernel
 from ecrlogind.courier.attributes import Attributes
 from ecrlogind.courier.beside import Displaced, Leftover, Names, digest
-from ecrlogind.courier.clock import Deadline, uninterrupted
+from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.file import READ, File, Seen, decode, read_all
 from ecrlogind.courier.refused import RefusedError, shown
 
@@ -112,7 +112,7 @@ class Swap:
 
     def _exchange(self, temporary: str, data: bytes, seen: Seen) -> bool:
         file = self.file
-        with uninterrupted():
+        with self.deadline.busy:
             try:
                 kernel.exchange(file.directory, temporary, file.name)
             except FileNotFoundError:

@@ -1,0 +1,230 @@
+import os
+import subprocess
+
+import pytest
+
+from ecrlogind.core.dockerconfig import Trouble
+from ecrlogind.core.wire import Was
+from tests.support.courier import HOST, Home, auth, config, is_ready
+from tests.support.need import need
+
+
+def test_a_delivery_leaves_a_watch_that_is_quiet(home):
+    for _ in range(2):  # the first writes, the second only looks
+        _, descriptor = home.watch()
+        assert not is_ready(descriptor)
+
+
+def removed(home):
+    home.config.unlink()
+
+
+def renamed_away(home):
+    home.config.rename(home.docker / "other")
+
+
+def renamed_over(home):
+    (home.docker / "temporary").write_text("{}")
+    (home.docker / "temporary").rename(home.config)
+
+
+def written_in_place(home):
+    home.config.write_text("{}")
+
+
+def appended_to(home):
+    with home.config.open("a") as file:
+        file.write(" ")
+
+
+def made_readable(home):
+    home.config.chmod(0o644)
+
+
+def logged_out(home):
+    need(os.path.exists("/usr/local/bin/docker") or os.path.exists("/usr/bin/docker"), "the docker CLI")
+    subprocess.run(["docker", "--config", home.docker, "logout", HOST], check=True, capture_output=True)
+
+
+def directory_moved(home):
+    home.docker.rename(home.path / "docker.bak")
+
+
+def directory_replaced(home):
+    (home.path / "new").mkdir()
+    home.docker.rename(home.path / "docker.bak")
+    (home.path / "new").rename(home.docker)
+
+
+def directory_removed(home):
+    home.config.unlink()
+    home.docker.rmdir()
+
+
+def home_moved(home):
+    home.path.rename(home.path.with_name("home.bak"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        removed,
+        renamed_away,
+        renamed_over,
+        written_in_place,
+        appended_to,
+        made_readable,
+        logged_out,
+        directory_moved,
+        directory_replaced,
+        directory_removed,
+        home_moved,
+    ],
+)
+def test_one_change_wakes_the_keeper_once_and_a_look_puts_it_right(plain, change):
+    _, descriptor = plain.watch()
+
+    change(plain)
+
+    assert is_ready(descriptor, within=2)
+    if plain.path.exists():
+        _, again = plain.watch()
+        assert plain.auths()[HOST] == "new"
+        assert not is_ready(again)
+
+
+def test_what_else_goes_on_in_the_directory_wakes_nobody(plain):
+    _, descriptor = plain.watch()
+
+    (plain.docker / "buildx").mkdir()
+    (plain.docker / ".token_seed").write_text("x")
+    (plain.docker / ".token_seed").unlink()
+    (plain.path / "other").write_text("x")
+    plain.config.read_text()
+
+    assert not is_ready(descriptor)
+
+
+def test_a_replaced_link_wakes_the_keeper(plain):
+    (plain.path / "dotfiles").mkdir()
+    (plain.path / "dotfiles" / "one.json").write_text("{}")
+    plain.docker.mkdir()
+    plain.config.symlink_to("../dotfiles/one.json")
+    _, descriptor = plain.watch()
+
+    (plain.docker / "new").symlink_to("../dotfiles/two.json")
+    assert not is_ready(descriptor)
+    (plain.docker / "new").rename(plain.config)
+
+    assert is_ready(descriptor, within=2)
+
+
+def test_a_change_behind_a_link_wakes_the_keeper(plain):
+    (plain.path / "dotfiles").mkdir()
+    plain.docker.symlink_to("dotfiles")
+    _, descriptor = plain.watch()
+
+    (plain.path / "dotfiles" / "config.json").unlink()
+
+    assert is_ready(descriptor, within=2)
+
+
+def test_a_home_that_appears_wakes_the_keeper(tmp_path):
+    home = Home(tmp_path / "home" / "user")
+    (tmp_path / "home").mkdir()
+    report, descriptor = home.watch()
+    assert report.refusal.code == Trouble.NO_HOME
+    assert not is_ready(descriptor)
+
+    home.path.mkdir()
+
+    assert is_ready(descriptor, within=2)
+    assert home.send().refusal is None
+    home.close()
+
+
+def test_a_refused_file_is_watched_until_the_cause_is_gone(plain):
+    plain.write("{ no json")
+    report, descriptor = plain.watch()
+    assert report.refusal.code == Trouble.INVALID_JSON
+    assert not is_ready(descriptor)
+
+    plain.config.write_text("{}")
+
+    assert is_ready(descriptor, within=2)
+    assert plain.watch()[0].refusal is None
+
+
+def test_a_foreign_login_is_watched_until_it_goes(plain):
+    plain.write(config(**{HOST: "job", "quay.io": "x"}))
+    report, descriptor = plain.watch()
+    assert report.found[HOST].was is Was.FOREIGN
+    assert not is_ready(descriptor)
+
+    logged_out(plain)
+
+    assert is_ready(descriptor, within=2)
+    plain.watch()
+    assert plain.auths() == {HOST: "new", "quay.io": "x"}
+
+
+def test_a_directory_that_stands_in_the_way_is_watched(plain):
+    plain.config.mkdir(parents=True)
+    report, descriptor = plain.watch()
+    assert report.refusal.code == Trouble.NOT_A_FILE
+
+    plain.config.rmdir()
+
+    assert is_ready(descriptor, within=2)
+
+
+def test_a_file_to_be_taken_from_is_watched_although_it_is_not_there(plain):
+    _, descriptor = plain.watch({}, remove=(HOST,))
+
+    plain.docker.mkdir()
+
+    assert is_ready(descriptor, within=2)
+
+
+def test_through_pipes_a_watch_cannot_be_passed_and_the_report_comes_all_the_same(plain):
+    assert plain.send(watch=True).refusal is None
+
+
+@pytest.mark.system
+def test_without_a_free_inotify_instance_the_report_says_so(plain):
+    plain.docker.mkdir()
+    report = plain.send(
+        watch=True, prefix=("strace", "-qq", "-o", "/dev/null", "-e", "inject=inotify_init1:error=EMFILE")
+    )
+
+    assert plain.auths() == {HOST: "new"}
+    assert [note.code for note in report.notes] == [Trouble.NO_WATCH]
+
+
+@pytest.mark.system
+def test_what_changes_before_the_watch_is_armed_is_noticed_by_a_last_look(plain, tmp_path):
+    plain.write(config(**{HOST: "new"}))
+    # The courier is held up for a while before it arms: enough for somebody else to log out.
+    process = plain.start(
+        plain.errand(watch=True, deadline=20),
+        prefix=("strace", "-qq", "-o", tmp_path / "log", "-e", "inject=inotify_init1:delay_enter=1500000:when=1"),
+    )
+    wait_for(lambda: "inotify_init1" in read(tmp_path / "log"))
+    plain.config.write_text(config(**{"quay.io": auth("x")}))
+    out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 0, err
+    assert HOST in plain.auths(), out
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+def wait_for(condition, within=20):
+    import time
+
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
