@@ -47,10 +47,14 @@ class Answers:
         refusals = []
         try:
             _make_directory(self._root, 0o711)
-            for name in _names(self._root) - {str(uid) for uid in users if os.geteuid() in (0, uid)}:
-                _clear(self._root / name)
+            stale = _names(self._root) - {str(uid) for uid in users if os.geteuid() in (0, uid)}
         except OSError as error:
             return (_refusal(f"the answers in {self._root}", error),)
+        for name in sorted(stale):
+            try:
+                _clear(self._root / name)
+            except OSError as error:
+                refusals.append(_refusal("answers that nobody is to have", error))
         for uid, texts in sorted(users.items()):
             if os.geteuid() not in (0, uid):
                 refusals.append(_not_ours(uid))
@@ -176,6 +180,6 @@ def _refusal(what: str, error: OSError) -> Refusal:
     where = f" ({error.filename})" if error.filename else ""
     return Refusal(
         "answers_unwritable",
-        f"{what} cannot be written: {error.strerror}{where}",
+        f"{what} cannot be written or removed: {error.strerror}{where}",
         "Look at the space and the rights there: the state directory is to belong to whom the keeper runs as.",
     )

@@ -99,6 +99,17 @@ def test_a_disk_that_takes_nothing_more_is_a_refusal(tmp_path):
     assert str(tmp_path / "answers") in refusal.message
 
 
+def test_what_cannot_be_removed_is_named_and_holds_nothing_up(tmp_path):
+    stale = tmp_path / "answers/99999"
+    (stale / "a directory").mkdir(parents=True)
+
+    [refusal] = Answers(tmp_path).publish({(US, HOST): "1\nx\n"})
+
+    assert refusal.code == "answers_unwritable"
+    assert f"{stale}/a directory" in refusal.message
+    assert (tmp_path / "answers" / str(US) / HOST).exists()
+
+
 @pytest.mark.parametrize("name", ["../x", ".new", "", "a/b", "UPPER"])
 def test_a_host_that_is_no_file_name_is_a_bug_and_not_written(tmp_path, name):
     with pytest.raises(ValueError, match="no file name"):
