@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ecrlogind.issuer.ecr import Ecr
 
 # Threads wait, they hardly work. More parts than this wait their turn.
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 256
 # What a part that ends at its deadline may take to say so, in seconds, before it is answered for.
 GRACE = 0.5
 

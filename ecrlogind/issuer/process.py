@@ -96,6 +96,8 @@ def set_environment(environment: Mapping[str, str], aws: Aws, files: Mapping[str
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_V1_DISABLED": "true",
+        # The mode "auto" would ask IMDS for the region, in botocore's own way.
+        "AWS_DEFAULTS_MODE": "legacy",
     }
     descriptors = []
     for variable, text in files.items():

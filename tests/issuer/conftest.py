@@ -19,6 +19,9 @@ from standin import Proxy, StandIn
 
 COMMAND = [sys.executable, "-I", "-m", "ecrlogind.issuer"]
 
+# For a process that is to differ from the real one in a line before.
+RUN = 'runpy.run_module("ecrlogind.issuer", run_name="__main__")'
+
 # More than any answer takes here, less than what a test may.
 DEADLINE = timedelta(seconds=15)
 
