@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sandbox")]  # one machine serves them all
 
 PROBE = Path(__file__).with_name("probe.py")
 

@@ -1,0 +1,70 @@
+"""A host that boots with us installed: systemd as PID 1, the real units, the stand-in AWS on AWS's own names."""
+
+import pytest
+
+from standin import StandIn
+from tests.support.hosts import api_names
+
+pytestmark = pytest.mark.system
+
+HOST = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+IMDS = "169.254.169.254"
+AWS = "127.0.0.10"
+NAMES = dict.fromkeys([*api_names("eu-west-1", "us-east-1"), HOST], AWS)
+SETTINGS = """
+registries = ["self"]
+destinations = [{ user = "root" }, { user = "gitlab-runner" }]
+[aws]
+ca_bundle = "/etc/ecrlogind/ca.pem"
+"""
+RUNNER = """
+[Service]
+User=gitlab-runner
+ExecStart=/bin/sh -c 'cp ~/.docker/config.json ~/seen; exec sleep infinity'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture
+def aws(tmp_path):
+    with StandIn(tmp_path) as aws:
+        yield aws
+
+
+@pytest.fixture
+def host(machines, aws):
+    """Yield a host with all in place and enabled, switched off; its network carries once `connect` is called."""
+    machine = machines.make(hosts=NAMES)
+    machine.write("/etc/ecrlogind/ca.pem", aws.ca_file.read_text())
+    machine.write("/etc/ecrlogind/config.toml", SETTINGS)
+    machine.write("/etc/systemd/system/gitlab-runner.service", RUNNER)
+    machine.boot()
+    machine.run("useradd --create-home gitlab-runner; systemctl enable ecrlogind gitlab-runner")
+    machine.shut_down()
+    return machine
+
+
+def connect(host, aws):
+    """Let the network of a host carry, from now on."""
+    host.give_address(f"{IMDS}/32")
+    host.inside(lambda: (aws.listen(IMDS, 80, tls=False), aws.listen(AWS)))
+
+
+def test_a_runner_starts_after_the_logins_are_in_place_and_a_restart_asks_aws_for_nothing(host, aws):
+    host.boot()
+    host.wait_for("systemctl is-active ecrlogind | grep -x activating")
+    assert host.output("systemctl is-active gitlab-runner", check=False) == "inactive"
+    connect(host, aws)
+    host.wait_for("systemctl is-active gitlab-runner")
+    host.wait_for("test -s /home/gitlab-runner/seen")
+    assert host.read("/home/gitlab-runner/seen") == host.read("/home/gitlab-runner/.docker/config.json")
+    status = host.output("systemctl show -P StatusText ecrlogind")
+    assert status.startswith("2 of 2 logins in place; next renewal in ")
+    assert f"Login Succeeded: {HOST}" in host.journal("-u", "ecrlogind", f"ECRLOGIND_REGISTRY={HOST}")
+
+    asked = len(aws.calls(service="ecr"))
+    host.run("systemctl restart ecrlogind && systemctl reload ecrlogind && systemctl stop ecrlogind")
+    host.run("test -S /run/ecrlogind-issuer.sock && systemctl start ecrlogind")
+    host.wait_for("/opt/ecrlogind/bin/ecrlogind wait --timeout 10s")
+    assert len(aws.calls(service="ecr")) == asked == 1
