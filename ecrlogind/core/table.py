@@ -29,7 +29,7 @@ def coloured(text: str, state: str) -> str:
 def table(document: Mapping[str, Any], now: datetime, paint: Paint = plain, *, running: bool = True) -> str:
     """Return the whole table. *now* is the time of day, aware."""
     lines = [*_head(document, now, paint, running=running), ""]
-    rows = [("REGISTRY", "DESTINATION", "LOGIN", "IDENTITY", "RENEWAL", "EXPIRES")]
+    rows: list[tuple[str, ...]] = [("REGISTRY", "DESTINATION", "LOGIN", "IDENTITY", "RENEWAL", "EXPIRES")]
     notes: list[tuple[str, ...]] = [()]
     by_name = {(each["name"], each["host"]): each for each in document["registries"]}
     for login in document["logins"]:
@@ -45,6 +45,8 @@ def table(document: Mapping[str, Any], now: datetime, paint: Paint = plain, *, r
             )
         )
         notes.append(tuple(_reasons(login, registry)))
+    if all(row[3] in ("IDENTITY", "host", "") for row in rows):
+        rows = [(*row[:3], *row[4:]) for row in rows]  # it says nothing where everybody is the host itself
     lines += _aligned(rows, notes, paint)
     return "\n".join(lines) + "\n"
 
