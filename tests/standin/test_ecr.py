@@ -1,6 +1,7 @@
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -117,12 +118,19 @@ def test_keys_that_nobody_gave_out_are_refused_in_each_services_words(aws, clien
 
 
 def test_a_wrong_secret_key_is_refused(aws, client):
-    from dataclasses import replace
-
     keys = replace(aws.user("444455556666"), secret_key="x" * 40)
 
     assert code_of(client("ecr", keys=keys).get_authorization_token) == "InvalidSignatureException"
     assert code_of(client("sts", keys=keys).get_caller_identity) == "SignatureDoesNotMatch"
+
+
+def test_a_roles_keys_are_refused_with_another_session_token(aws, client):
+    keys = aws.world.identities.instance_role("111122223333", "runner", "i-1", "aws", expires_at=time.time() + 60)
+    client("ecr", keys=keys).get_authorization_token()
+
+    for token in (None, "another"):
+        changed = replace(keys, token=token)
+        assert code_of(client("ecr", keys=changed).get_authorization_token) == "UnrecognizedClientException"
 
 
 def test_keys_past_their_end_are_refused(aws, client):

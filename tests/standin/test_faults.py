@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from standin import Fault
+from standin import Fault, StandIn
 
 TTL = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 
@@ -293,13 +293,16 @@ def test_a_date_can_be_made_wrong(aws, token):
         assert token().headers.get_all("Date") == ["Thu, 01 Jan 1970 00:00:00 GMT"]
 
 
-def test_leaving_the_stand_in_ends_what_hangs(tmp_path):
-    from standin import StandIn
-
+@pytest.mark.parametrize("state", ["ok", "no_answer"])
+def test_leaving_the_stand_in_ends_what_hangs(tmp_path, state):
+    before = set(threading.enumerate())
     with StandIn(tmp_path) as aws:
-        aws.fault(Fault(behaviour="hang"))
+        aws.instance.state = state
+        if state == "ok":
+            aws.fault(Fault(behaviour="hang"))
         connection = socket.create_connection(("127.0.0.1", urlsplit(aws.url).port))
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n\r\n")
         aws.wait_for_calls(1)
     with connection:
         assert connection.recv(100) == b""
+    assert set(threading.enumerate()) <= before

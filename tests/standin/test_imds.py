@@ -58,12 +58,12 @@ def test_the_roles_keys_stay_the_same_until_half_their_life_is_gone(aws, data):
 
 
 def test_another_role_has_other_keys_and_the_first_is_gone(aws, data):
-    data(ROLES + "runner")
+    first = json.loads(data(ROLES + "runner").body)
     aws.instance.role = "builder"
 
     assert data(ROLES).body == b"builder"
     assert data(ROLES + "runner").status == 404
-    assert data(ROLES + "builder").status == 200
+    assert json.loads(data(ROLES + "builder").body)["AccessKeyId"] != first["AccessKeyId"]
 
 
 def test_no_role_is_a_404_that_ends_when_one_is_attached(aws, data):

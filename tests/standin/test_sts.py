@@ -93,5 +93,7 @@ def test_everybody_is_told_who_they_are(aws, client):
 
 
 def test_an_assume_role_can_be_denied_to_its_caller(aws, client):
-    with aws.deny("sts:AssumeRole", resource=ROLE), pytest.raises(ClientError, match="AccessDenied"):
-        assumed(client("sts"))
+    with aws.deny("sts:AssumeRole", resource=ROLE):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            assumed(client("sts"))
+        assumed(client("sts"), "arn:aws:iam::222222222222:role/other")
