@@ -12,7 +12,8 @@ import os
 from ecrlogind.courier import kernel
 from ecrlogind.courier.walk import Trail
 
-_SELF = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF | kernel.IN_ATTRIB
+_PLACE = kernel.IN_DELETE_SELF | kernel.IN_MOVE_SELF
+_SELF = _PLACE | kernel.IN_ATTRIB
 # A rename over the file, or its removal, is a change of its link count: IN_ATTRIB.
 _FILE = _SELF | kernel.IN_MODIFY | kernel.IN_CLOSE_WRITE
 _APPEARING = kernel.IN_CREATE | kernel.IN_MOVED_TO
@@ -26,7 +27,8 @@ def arm(trail: Trail) -> int:
         for directory, name in trail.links:
             _try(descriptor, directory, name, _SELF)
         for directory in trail.directories[:-1]:
-            _try(descriptor, directory, ".", _SELF | kernel.IN_ONLYDIR)
+            # Its attributes are nobody's business as long as it lets us through, and the walk ends where it does not.
+            _try(descriptor, directory, ".", _PLACE | kernel.IN_ONLYDIR)
         last = _SELF | kernel.IN_ONLYDIR
         try:
             kernel.watch(descriptor, trail.directory, trail.missing or trail.name, _FILE)
