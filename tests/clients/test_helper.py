@@ -320,7 +320,7 @@ def test_a_trace_tells_the_journal_who_asked_for_what_and_never_the_secret(host,
     tools.mkdir()
     (tools / tool).write_text('#!/bin/sh\nprintf "%s: " "$2" >>trace\nexec /bin/cat >>trace\n')
     (tools / tool).chmod(0o755)
-    for program in ("unshare", "sh", "mount", "cat", *host.shell[:1]):
+    for program in ("unshare", "sh", "mount", "mv", "rm", *host.shell[:1]):
         (tools / program).symlink_to(shutil.which(program))
     host.hold(HOST, password="a secret")
     env = {"ECRLOGIND_TRACE": "1", "PATH": str(tools)}
@@ -328,12 +328,18 @@ def test_a_trace_tells_the_journal_who_asked_for_what_and_never_the_secret(host,
     host.helper("get", stdin=HOST, env=env)
     host.helper("get", stdin="no.such.host", env=env)
     host.helper("get", stdin="two words\nand lines", env=env)
+    host.helper("get", stdin="https://me:a secret@host.example", env=env)
+    host.helper("store", stdin='{"ServerURL":"h.example","Username":"me","Secret":"a secret"}', env=env)
+    host.helper("get", stdin="h.example", env=env)
 
     lines = (host.directory / "trace").read_text().splitlines()
-    assert [re.sub(r"\d+ s$", "... s", line.split(" get ")[1]) for line in lines] == [
-        f"{HOST}: a login that ends in ... s",
-        "no.such.host: credentials not found in native keychain",
-        "no host name: credentials not found in native keychain",
+    assert [re.sub(r"\d+ s$", "... s", line.split("), ")[1]) for line in lines] == [
+        f"get {HOST}: a login that ends in ... s",
+        "get no.such.host: credentials not found in native keychain",
+        "get no host name: credentials not found in native keychain",
+        "get no host name: credentials not found in native keychain",
+        "store h.example: kept the user's own login",
+        "get h.example: the user's own login",
     ]
     assert all(line.startswith("docker-credential-ecrlogind: uid 0, ") for line in lines)
 

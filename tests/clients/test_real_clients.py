@@ -1,5 +1,6 @@
 """Unmodified clients with `credHelpers` naming our helper, against a real registry."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -66,6 +67,7 @@ class Client:
         return self.run("podman", *store, "pull", "--cert-dir", self.certificates, IMAGE)
 
     def docker_py(self):
+        need(importlib.util.find_spec("docker"), "docker, the Python package")
         script = "import docker, sys; docker.from_env(timeout=60).images.pull(sys.argv[1])"
         return self.run(sys.executable, "-c", script, IMAGE)
 
@@ -153,3 +155,22 @@ def test_docker_takes_an_export_as_the_config_of_a_job(client, real):
 
     code, said = client.docker()
     assert code == 0, said
+
+
+@pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
+def test_an_anonymous_pull_from_another_registry_still_works(client, tmp_path, aws, key):
+    public = "registry.ecrlogind-test.example"
+    client.config.write_text(json.dumps({key: {HOST: "ecrlogind"} if key == "credHelpers" else "ecrlogind"}))
+    with (
+        registry.running(tmp_path / "public", aws.authority, public, anonymous=True) as one,
+        resolving(one.address, public),
+    ):
+        one.push("app:v1", "whatever")
+        for password in ("first", "renewed"):
+            client.host.hold(HOST, password=password)
+            for pull in (
+                ["docker", "pull", f"{public}/app:v1"],
+                ["skopeo", "inspect", "--cert-dir", client.certificates, f"docker://{public}/app:v1"],
+            ):
+                code, said = client.run(*pull)
+                assert code == 0, said

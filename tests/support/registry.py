@@ -106,11 +106,11 @@ class Registry:
 
 
 @contextmanager
-def running(directory, authority, *hosts, address=None, port=443):
+def running(directory, authority, *hosts, address=None, port=443, anonymous=False):
     """Run a registry in *directory*, with a certificate of *authority* for *hosts*; yield the `Registry`.
 
     *address* defaults to one that nobody else uses, so that many registries can have port 443; port 0 picks a free one.
-    No password is taken before `Registry.set_password`.
+    No password is taken before `Registry.set_password`; an *anonymous* one wants none.
     """
     need(shutil.which("docker-registry"), "docker-registry")
     need(shutil.which("setpriv"), "setpriv")
@@ -123,18 +123,15 @@ def running(directory, authority, *hosts, address=None, port=443):
     registry.set_password(base64.b64encode(os.urandom(30)).decode())
     certificate, key = authority.leaf(*hosts, address, "localhost")
     settings = directory / "config.yml"
-    # JSON is YAML.
-    settings.write_text(
-        json.dumps(
-            {
-                "version": 0.1,
-                "log": {"level": "info", "accesslog": {"disabled": False}},
-                "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
-                "http": {"addr": registry.netloc, "tls": {"certificate": str(certificate), "key": str(key)}},
-                "auth": {"htpasswd": {"realm": "https://registry/", "path": str(directory / "htpasswd")}},
-            }
-        )
-    )
+    described = {
+        "version": 0.1,
+        "log": {"level": "info", "accesslog": {"disabled": False}},
+        "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
+        "http": {"addr": registry.netloc, "tls": {"certificate": str(certificate), "key": str(key)}},
+    }
+    if not anonymous:
+        described["auth"] = {"htpasswd": {"realm": "https://registry/", "path": str(directory / "htpasswd")}}
+    settings.write_text(json.dumps(described))  # JSON is YAML
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             # Should the tests be killed, it goes with them.
