@@ -17,5 +17,3 @@ def warnings(settings: Settings) -> tuple[Problem, ...]:
 
 def _unbuilt(settings: Settings) -> Iterator[str]:
     yield from (f"destinations, {each.label}: via" for each in settings.destinations if each.via is Via.DOCKER_LOGIN)
-    if settings.metrics_textfile is not None:
-        yield "metrics.textfile"

@@ -175,9 +175,11 @@ class Daemon:
 
     def _pass(self) -> None:
         with self._turn:
+            began = time.monotonic()
             next_at = self._host.reconciler.run_pass()
             self._host.publish()
-            self._tell_the_world()
+            document = self._tell_the_world()
+            self._host.measure(document, timedelta(seconds=time.monotonic() - began))
             self._passes += 1
             self._came_round.notify_all()
         now = self._host.clock.since_boot()
@@ -185,8 +187,8 @@ class Daemon:
             next_at = min(next_at, max(self._started_at + self._host.settings.boot.timeout, now + self._tick / 30))
         self._pace.wait = min(next_at - now, TICK * 2)
 
-    def _tell_the_world(self) -> None:
-        """Derive everything that is said of us from the outcomes, and say it."""
+    def _tell_the_world(self) -> Mapping[str, Any]:
+        """Derive everything that is said of us from the outcomes, and say it; return the status document."""
         waited = self._host.clock.since_boot() - self._started_at
         overdue = waited >= self._host.settings.boot.timeout
         document = self._host.document(ready=self._ready, problem=self._problem)
@@ -209,6 +211,7 @@ class Daemon:
             words["WATCHDOG"] = "1"
         self._host.statusfile.write(document)
         self._systemd.say(**words)
+        return document
 
     def _note_crash(self, event: JobExecutionEvent) -> None:
         """End the daemon on a bug in a pass: systemd starts it again, and the journal keeps the trace."""

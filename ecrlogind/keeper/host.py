@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ecrlogind.core import status
+from ecrlogind import __version__
+from ecrlogind.core import metrics, status
 from ecrlogind.core.answers import texts
-from ecrlogind.core.events import Event, Level
+from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Settings, SettingsError
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import accounts, child, journal, settingsfile
@@ -29,6 +30,9 @@ from ecrlogind.keeper.store import Store
 ISSUER_SOCKET = Path("/run/ecrlogind-issuer.sock")
 ISSUER_USER = "ecrlogind"
 
+# However quiet it is, the metrics are written so often: their file's age tells whether we live.
+MEASURE = timedelta(minutes=1)
+
 
 class Host:
     """The parts of a keeper for the settings in *config* (None: the usual place) and the state directory *state*."""
@@ -42,6 +46,9 @@ class Host:
         self._config = config
         self._environment = environment
         self._started_at: datetime = self.clock.wall()
+        self._counters = metrics.Counters()
+        self._measured: tuple[list[metrics.Metric], timedelta] = ([], timedelta(0))
+        self._unmeasured_at: timedelta | None = None
 
     # --- settings
 
@@ -153,6 +160,35 @@ class Host:
             message = f"{refusal.message[:1].upper()}{refusal.message[1:]}."
             self.tell(Event("answer.refused", message, Level.WARNING, code=refusal.code, hint=refusal.hint))
 
+    def measure(self, document: Mapping[str, Any], took: timedelta) -> None:
+        """Let the metrics, where they are wanted, say what *document* does, and how long the pass *took*."""
+        if self.settings.metrics_textfile is None:
+            return
+        self._counters = self._counters.after(document)
+        found, now = list(metrics.metrics(document, self._counters, took, __version__)), self.clock.since_boot()
+        known, at = self._measured
+        if now - at < MEASURE and [each for each in found if each.name != metrics.DURATION] == [
+            each for each in known if each.name != metrics.DURATION
+        ]:
+            return
+        self._measured = found, now
+        try:
+            from ecrlogind.keeper.metrics import write
+
+            write(Path(self.settings.metrics_textfile), found)
+        except ImportError:
+            self._tell_unmeasured("prometheus_client is not installed", "install ecrlogind[metrics]")
+        except OSError as error:
+            what = f"{self.settings.metrics_textfile}: {os.strerror(error.errno or 0)}"
+            hint = "let root write there without CAP_DAC_OVERRIDE; under systemd, see ReadWritePaths="
+            self._tell_unmeasured(what, hint)
+
+    def _tell_unmeasured(self, what: str, hint: str) -> None:
+        now = self.clock.since_boot()
+        if self._unmeasured_at is None or now - self._unmeasured_at >= REMIND:
+            self._unmeasured_at = now
+            self.tell(Event("metrics.refused", f"No metrics: {what}.", Level.WARNING, code="metrics", hint=hint))
+
     # --- one pass and no more
 
     def converge(self, timeout: timedelta) -> dict[str, Any]:
@@ -160,10 +196,13 @@ class Host:
         until = time.monotonic() + timeout.total_seconds()
         while True:
             self._woken.clear()
+            began = time.monotonic()
             self.reconciler.run_pass()
             self.publish()
+            document = self.document(ready=True, problem=None)
+            self.measure(document, timedelta(seconds=time.monotonic() - began))
             if not self.reconciler.busy or time.monotonic() > until:
-                return self.document(ready=True, problem=None)
+                return document
             self._woken.wait(max(until - time.monotonic(), 0))
 
     def logout(self, timeout: timedelta) -> list[str]:
