@@ -1,0 +1,111 @@
+"""status, wait, export: the commands that read what a keeper left. They start fast, and work without one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ecrlogind.commands.places import EXIT_NOT_ALL, EXIT_NOT_RUNNING, EXIT_OK, Failure, reader_state
+
+_POLL = 0.05
+_WATCH = 1.0
+
+
+def read(state: Path) -> dict[str, Any] | None:
+    """Return the status document, None if there is none (yet) or it is none of ours."""
+    try:
+        document = json.loads((state / "status.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and document.get("version") == 1 else None
+
+
+def _is_running(document: Mapping[str, Any]) -> bool:
+    """Whether the keeper that wrote *document* lives: its pid does."""
+    try:
+        os.kill(document["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the table or the document; the exit status is the verdict."""
+    state = reader_state(options)
+    while True:
+        document = read(state)
+        running = document is not None and _is_running(document)
+        if options.watch:
+            print("\x1b[H\x1b[2J", end="") if sys.stdout.isatty() else None
+        if document is None:
+            if not options.watch:
+                advice = "start it with `systemctl start ecrlogind`, and see `journalctl -u ecrlogind`"
+                raise Failure(f"not running: there is no status in {state}", advice, EXIT_NOT_RUNNING)
+        elif options.json:
+            print(json.dumps(document, indent=2))
+        else:
+            print_table(document, running=running)
+        if not options.watch:
+            break
+        sys.stdout.flush()
+        time.sleep(_WATCH)
+    if not running:
+        return EXIT_NOT_RUNNING
+    return EXIT_OK if document and document["verdict"] == "healthy" else EXIT_NOT_ALL
+
+
+def print_table(document: Mapping[str, Any], *, running: bool) -> None:
+    """Print *document* as a table, in colour on a terminal."""
+    from ecrlogind.core.table import coloured, plain, table
+
+    paint = coloured if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else plain
+    print(table(document, datetime.now().astimezone(), paint, running=running), end="")
+
+
+def wait(options: argparse.Namespace) -> int:
+    """Return once the logins are in place."""
+    until = time.monotonic() + options.timeout.total_seconds()
+    while True:
+        document = read(reader_state(options))
+        running = document is not None and _is_running(document)
+        if document is not None and running and _is_awaited(document, options.hosts):
+            return EXIT_OK
+        if time.monotonic() >= until:
+            break
+        time.sleep(_POLL)
+    if document is None or not running:
+        advice = "start it with `systemctl start ecrlogind`, and see `journalctl -u ecrlogind`"
+        raise Failure(f"not running after {options.timeout}", advice, EXIT_NOT_RUNNING)
+    print_table(document, running=True)
+    raise Failure(f"not in time: {options.timeout} have passed", "see the reasons above", EXIT_NOT_ALL)
+
+
+def _is_awaited(document: Mapping[str, Any], hosts: Sequence[str]) -> bool:
+    """Whether the wait is over: the daemon is ready, or every login of *hosts* is in place or foreign."""
+    if not hosts:
+        return bool(document["ready"])
+    states = {host: [] for host in hosts}  # type: dict[str, list[str]]
+    for login in document["logins"]:
+        if login["host"] in states:
+            states[login["host"]].append(login["state"])
+    return all(each and set(each) <= {"in_place", "foreign"} for each in states.values())
+
+
+def export(options: argparse.Namespace) -> int:
+    """Become the script that does it: it stands beside this program, and starts faster than Python does."""
+    script = Path(sys.prefix) / "bin" / "ecrlogind-export"
+    state = ["--state", str(options.state)] if options.state else []
+    try:
+        os.execv(script, [str(script), *state, "--", options.directory])  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        advice = "install the wheel again: the script comes with it"
+        raise Failure(f"{script}: {error.strerror}", advice, EXIT_NOT_ALL) from None
