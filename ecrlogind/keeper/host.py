@@ -22,6 +22,7 @@ from ecrlogind.keeper import accounts, child, journal, settingsfile
 from ecrlogind.keeper.answers import Answers
 from ecrlogind.keeper.clock import Clock, boot_id
 from ecrlogind.keeper.couriers import Couriers
+from ecrlogind.keeper.files import sweep
 from ecrlogind.keeper.issuing import Issuing, Reach
 from ecrlogind.keeper.reconcile import Reconciler
 from ecrlogind.keeper.statusfile import StatusFile
@@ -99,6 +100,7 @@ class Host:
         self._answers = Answers(self.state)
         self._published: dict[tuple[int, str], str] | None = None
         self._unpublished: tuple[Refusal, ...] = ()
+        sweep(self.state)
         self._store = Store(self.state / "credentials", boot_id())
         self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
         self.couriers = Couriers(woken)
