@@ -143,7 +143,8 @@ def _classify_answer(error: errors.ClientError, host: str, identity: str, now: f
         )
     if name in KEYS_INVALID:
         return failed(Code.INVALID_KEYS, f"{host} does not take the keys of {identity}: {said}")
-    if error.operation_name.startswith("AssumeRole") and status // _CLASS == 4:  # noqa: PLR2004  the class of refusals
+    is_refusal = status // _CLASS == 4  # noqa: PLR2004  the class of HTTP's refusals
+    if error.operation_name.startswith("AssumeRole") and is_refusal and name != "RegionDisabledException":
         return failed(Code.ASSUME_ROLE_DENIED, f"{identity} cannot be assumed (trust policy or external id?): {said}")
     if name in DENIED or status == http.client.FORBIDDEN:
         action = missing_action(text)

@@ -6,16 +6,21 @@ import base64
 import http.client
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from ecrlogind.core.refusal import Code
+from ecrlogind.issuer.proxies import Proxies
 from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
+from ecrlogind.issuer.transport import Transport
 
 if TYPE_CHECKING:
-    from ecrlogind.core.wire import Probe, Refusal
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from ecrlogind.core.wire import Aws, Probe, Refusal
     from ecrlogind.issuer.sockets import Reply
-    from ecrlogind.issuer.transport import Transport
 
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
@@ -45,6 +50,13 @@ def probe(asked: Probe, transport: Transport, endpoint: str | None = None) -> Re
                 return failure.refusal
             worst = worst or failure.refusal
     return worst
+
+
+def ask_registry(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Refusal | None:
+    """Probe from this very process, within *patience*: the doctor's way."""
+    until = time.monotonic() + patience.total_seconds()
+    transport = Transport(until, Proxies(aws.proxy, environment), aws.ca)
+    return probe(asked, transport, aws.endpoints.get("registry"))
 
 
 class _Registry:

@@ -32,8 +32,8 @@ _PR_SET_DUMPABLE = 4
 _KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"})
 
 
-# Models of services from somewhere else; one STS for the whole world; a path that is not for us to read.
-_OVERRULED = ("AWS_DATA_PATH", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_CA_BUNDLE")
+# Models of services from somewhere else; a path that is not for us to read.
+_OVERRULED = ("AWS_DATA_PATH", "AWS_CA_BUNDLE")
 
 
 def harden() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ecrlogind.core.identity import HOST
 from ecrlogind.core.wire import Aws, Call, Issued, Question, Refused, decode_answer, encode
-from standin import Proxy, StandIn
+from standin import Fault, Proxy, StandIn
 
 COMMAND = [sys.executable, "-I", "-m", "ecrlogind.issuer"]
 
@@ -106,6 +106,19 @@ class Host:
         answers = [each for each in self.ask(*calls, **parts) if isinstance(each, Issued | Refused)]
         assert [each.refusal for each in answers if isinstance(each, Refused)] == []
         return answers
+
+    def ask_beside(self, faults, **parts):
+        """Let each of *faults* strike a region of its own, all in one question; return the answers in their order.
+
+        One more region, which nothing strikes, must be issued all the while.
+        """
+        with contextlib.ExitStack() as struck:
+            for number, fault in enumerate(faults):
+                struck.enter_context(self.aws.fault(Fault(service="ecr", region=f"us-east-{number}", **fault)))
+            calls = [Call(HOST, f"us-east-{number}") for number in range(len(faults) + 1)]
+            answers = {each.call: each for each in self.ask(*calls, **parts)}
+        assert isinstance(answers[calls.pop()], Issued)
+        return [answers[call] for call in calls]
 
     def keys(self, account="444455556666"):
         """Return the environment of a user with keys."""

@@ -172,48 +172,52 @@ def test_whose_proxy_endpoint_an_answer_names_does_not_matter(host):
     assert "evil" not in str(issued)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"put": {"authorizationData.0.authorizationToken": "bm8gY29sb24="}},
-        {"put": {"authorizationData.0.expiresAt": math.nan}},
-        {"put": {"authorizationData.0.expiresAt": 253402300799}},
-        {"put": {"authorizationData.0.expiresAt": 10**400}},
-        {"drop": ("authorizationData.0.expiresAt",)},
-        {"drop": ("authorizationData.0.authorizationToken",)},
-        {"drop": ("authorizationData",)},
-        {"put": {"authorizationData": []}},
-        {"put": {"authorizationData": "data"}},
-        {"put": {"authorizationData": [7]}},
-        {"put": {"": []}},
-        {"put": {"": None}},
-        {"rewrite": lambda document: {"authorizationData": document["authorizationData"] * 2}},
-        {"body": "[" * 100_000},
-        {"put": {"": "\ud800"}},
-        {"body": ""},
-        {"behaviour": "html"},
-        {"behaviour": "redirect"},
-        {"behaviour": "truncate"},
-        {"behaviour": "huge"},
-        {"behaviour": "gzip_bomb"},
-        {"body": "[]", "status": 400},
-        {"body": "\x00", "status": 404},
-    ],
+MALFORMED = (
+    {"put": {"authorizationData.0.authorizationToken": "bm8gY29sb24="}},
+    {"put": {"authorizationData.0.expiresAt": math.nan}},
+    {"put": {"authorizationData.0.expiresAt": 253402300799}},
+    {"put": {"authorizationData.0.expiresAt": 10**400}},
+    {"drop": ("authorizationData.0.expiresAt",)},
+    {"drop": ("authorizationData.0.authorizationToken",)},
+    {"drop": ("authorizationData",)},
+    {"put": {"authorizationData": []}},
+    {"put": {"authorizationData": "data"}},
+    {"put": {"authorizationData": [7]}},
+    {"put": {"": []}},
+    {"put": {"": None}},
+    {"rewrite": lambda document: {"authorizationData": document["authorizationData"] * 2}},
+    {"body": "[" * 100_000},
+    {"put": {"": "\ud800"}},
+    {"body": ""},
+    {"behaviour": "html"},
+    {"behaviour": "redirect"},
+    {"behaviour": "truncate"},
+    {"behaviour": "huge"},
+    {"behaviour": "gzip_bomb"},
+    {"body": "[]", "status": 400},
 )
-def test_an_answer_that_aws_would_not_give_is_refused_and_the_others_go_on(host, fault):
-    with host.aws.fault(Fault(service="ecr", region="eu-west-1", **fault)):
-        answers = {each.call: each for each in host.ask(EU, US)}
 
-    assert isinstance(answers[US], Issued)
-    expected = "service_error" if "status" in fault and fault["body"] != "[]" else "malformed_answer"
-    assert answers[EU].refusal.code == expected
+
+def test_an_answer_that_aws_would_not_give_is_malformed_and_the_others_go_on(host):
+    answers = host.ask_beside(MALFORMED)
+
+    codes = [(fault, each.refusal.code) for fault, each in zip(MALFORMED, answers, strict=True)]
+    assert codes == [(fault, "malformed_answer") for fault in MALFORMED]
+    too_large = ["more than 1 MiB" in each.refusal.message for each in answers]
+    assert too_large == [fault.get("behaviour") == "huge" for fault in MALFORMED]
     assert {call.service for call in host.aws.calls()} == {"imds", "ecr"}, "no redirect was followed"
 
 
-@pytest.mark.parametrize("behaviour", ["close", "reset"])
-def test_a_connection_that_breaks_is_the_service_s_error(host, behaviour):
-    with host.aws.fault(Fault(service="ecr", behaviour=behaviour)):
-        assert host.refusal().code == "service_error"
+def test_an_error_without_a_word_of_aws_is_the_service_s(host):
+    [answer] = host.ask_beside([{"body": "\x00", "status": 404}])
+
+    assert answer.refusal.code == "service_error"
+
+
+def test_a_connection_that_breaks_is_the_service_s_error(host):
+    answers = host.ask_beside([{"behaviour": "close"}, {"behaviour": "reset"}])
+
+    assert [each.refusal.code for each in answers] == ["service_error"] * 2
 
 
 def test_ecr_public_is_trusted_no_more(host):
@@ -237,6 +241,7 @@ def test_a_byte_a_second_does_not_outlast_the_deadline(host):
 
     assert isinstance(answers[US], Issued)
     assert answers[EU].refusal.code == "deadline"
+    assert "did not answer in time" in answers[EU].refusal.message
 
 
 def test_a_header_that_drips_does_not_outlast_the_deadline_either(host, listener):
@@ -247,6 +252,7 @@ def test_a_header_that_drips_does_not_outlast_the_deadline_either(host, listener
     )
 
     assert refusal.code == "deadline"
+    assert "did not answer in time" in refusal.message
 
 
 @pytest.mark.parametrize(

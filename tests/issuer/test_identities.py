@@ -1,10 +1,11 @@
+import json
 from datetime import timedelta
 
 import pytest
 
 from ecrlogind.core.identity import HOST, Identity
 from ecrlogind.core.wire import Call, Instance, Issued, NoInstance, Refused
-from standin import Role
+from standin import Proxy, Role
 
 from .conftest import EU, PUBLIC, US
 
@@ -118,6 +119,26 @@ def test_a_web_identity_token_comes_as_text(host):
         ("sts", "AssumeRoleWithWebIdentity", None),  # nothing signs it
         ("ecr", "GetAuthorizationToken", "eu-west-1"),
     ]
+
+
+def test_a_container_s_credentials_come_from_beside_it_and_never_through_a_proxy(host, listener):
+    keys = host.keys()
+    given = {"AccessKeyId": keys["AWS_ACCESS_KEY_ID"], "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"], "Token": ""}
+    body = json.dumps(given | {"Expiration": "2099-01-01T00:00:00Z"}).encode()
+    port, heard = listener(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    with Proxy() as proxy:
+        host.issued(
+            EU,
+            environment={
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/keys",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": "let-me-in",
+                "HTTP_PROXY": proxy.url,
+            },
+        )
+        assert proxy.asked == [host.aws.url.removeprefix("http://")]
+
+    assert b"let-me-in" in heard()
+    assert host.signers()[0][3] == "arn:aws:iam::444455556666:user/ci"
 
 
 def test_a_role_is_assumed_with_all_that_the_settings_say(host):

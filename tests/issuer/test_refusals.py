@@ -137,27 +137,27 @@ def test_each_code_is_what_its_cause_is_called_and_says_what_and_what_to_do(code
         assert len(line) > 10
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "code"),
-    [
-        ("ThrottleException", 400, "throttled"),
-        ("TooManyRequestsException", 400, "throttled"),
-        ("RequestLimitExceeded", 503, "throttled"),
-        ("Whatever", 429, "throttled"),
-        ("ExpiredTokenException", 400, "invalid_keys"),
-        ("ExpiredToken", 403, "invalid_keys"),
-        ("UnrecognizedClientException", 400, "invalid_keys"),
-        ("InvalidSignatureException", 400, "invalid_keys"),
-        ("AccessDeniedException", 400, "access_denied"),
-        ("ServiceUnavailable", 503, "service_error"),
-        ("InvalidParameterException", 400, "service_error"),
-    ],
+AWS_ERRORS = (
+    ("ThrottleException", 400, "throttled"),
+    ("TooManyRequestsException", 400, "throttled"),
+    ("RequestLimitExceeded", 503, "throttled"),
+    ("Whatever", 429, "throttled"),
+    ("ExpiredTokenException", 400, "invalid_keys"),
+    ("ExpiredToken", 403, "invalid_keys"),
+    ("UnrecognizedClientException", 400, "invalid_keys"),
+    ("InvalidSignatureException", 400, "invalid_keys"),
+    ("AccessDeniedException", 400, "access_denied"),
+    ("ServiceUnavailable", 503, "service_error"),
+    ("InvalidParameterException", 400, "service_error"),
 )
-def test_aws_error_codes_have_their_place(host, error, status, code):
-    with host.aws.fault(Fault(service="ecr", error=error, status=status)):
-        assert host.refusal().code == code
 
-    assert len(host.aws.calls(service="ecr")) == 1, "the keeper owns retrying"
+
+def test_aws_error_codes_have_their_place(host):
+    answers = host.ask_beside([{"error": error, "status": status} for error, status, _ in AWS_ERRORS])
+
+    codes = [(error, status, each.refusal.code) for (error, status, _), each in zip(AWS_ERRORS, answers, strict=True)]
+    assert codes == list(AWS_ERRORS)
+    assert len(host.aws.calls(service="ecr")) == len(AWS_ERRORS) + 1, "the keeper owns retrying"
 
 
 @pytest.mark.parametrize(("skew", "code"), [(-7200, "clock_skew"), (200, "invalid_keys")])
@@ -188,16 +188,20 @@ def test_a_wrong_signature_is_told_without_the_request_that_aws_quotes(host):
     assert "shortsecret" not in refusal.message
 
 
-@pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2099 07:28:00 GMT", 1e12])
-def test_no_server_can_ask_for_more_than_an_hour_s_wait(host, retry_after):
-    with host.aws.fault(Fault(service="ecr", error="ThrottlingException", retry_after=retry_after)):
-        assert host.refusal().retry_after == timedelta(hours=1)
+def test_a_server_can_ask_for_a_wait_of_an_hour_at_most_and_of_no_nonsense(host):
+    waits = {
+        "Wed, 21 Oct 2099 07:28:00 GMT": timedelta(hours=1),
+        "1000000000000": timedelta(hours=1),
+        "2.5": timedelta(seconds=2.5),
+        "soon": None,
+        "nan": None,
+        "-5": None,
+        "Wed, 21 Oct 2015 07:28:00 GMT": timedelta(0),
+    }
 
+    answers = host.ask_beside([{"error": "ThrottlingException", "retry_after": wait} for wait in waits])
 
-@pytest.mark.parametrize("retry_after", ["soon", "-5", "", "nan"])
-def test_a_wait_that_is_no_time_is_none(host, retry_after):
-    with host.aws.fault(Fault(service="ecr", error="ThrottlingException", retry_after=retry_after)):
-        assert host.refusal().retry_after in (None, timedelta(0))
+    assert [each.refusal.retry_after for each in answers] == list(waits.values())
 
 
 @pytest.mark.parametrize(
