@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import struct
@@ -13,6 +14,7 @@ from ecrlogind.courier.walk import hand_over
 _ACL = "system.posix_acl_access"
 _LABEL = "security.selinux"
 _OWNERS = 0o700
+_NONE_THERE = frozenset({errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES})
 
 # linux/posix_acl_xattr.h: a version, then entries of tag, permissions and id, little-endian.
 _ACL_HEADER = struct.Struct("<I")
@@ -75,8 +77,10 @@ class Attributes:
 def _get(descriptor: int, name: str) -> bytes | None:
     try:
         return os.getxattr(descriptor, name)
-    except OSError:
-        return None
+    except OSError as e:
+        if e.errno in _NONE_THERE:
+            return None
+        raise
 
 
 def _tightened(acl: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -39,4 +40,6 @@ class Deadline:
                 late()
                 os._exit(0)
 
-        threading.Thread(target=wait, daemon=True).start()
+        # Where no thread can be had the keeper ends us, which only tells less.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=wait, daemon=True).start()

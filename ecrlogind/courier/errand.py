@@ -46,29 +46,39 @@ class Visit:
 
     def run(self) -> tuple[Report, int | None]:
         """Return the report, and an inotify descriptor if the errand asks for one and there can be one."""
-        report, seen = self._attempt()
-        if not self._errand.watch:
-            return report, None
+        report: Report | None = None
         while True:
+            attempted, seen = self._attempt()
+            report = attempted if report is None else _both(report, attempted)
+            if seen is None and not self._errand.watch:
+                return report, None
+            descriptor = None
             with trail() as way:
-                before = self._glance(way)
-                try:
-                    descriptor = watch.arm(way)
-                except OSError as e:
-                    note = Refusal(
-                        Trouble.NO_WATCH,
-                        f"{shown(self._errand.path)} cannot be watched: {os.strerror(e.errno or 0)}",
-                        "changes are only noticed at the next look; raise fs.inotify.max_user_watches and _instances",
-                    )
-                    return replace(report, notes=(*report.notes, note)), None
-            # A last look: what changed before the watch was armed made no event.
-            with trail() as way:
-                after = self._glance(way)
-            if (before == after and seen in (before, None)) or not self._deadline.left:
+                # All that we did may have been in a directory that somebody moved away meanwhile.
+                now = self._glance(way)
+                if self._errand.watch:
+                    try:
+                        descriptor = watch.arm(way)
+                    except OSError as e:
+                        report = replace(report, notes=(*report.notes, self._unwatched(e)))
+            if seen in (now, None) and (descriptor is None or self._is_still(now)):
                 return report, descriptor
-            os.close(descriptor)
-            again, seen = self._attempt()
-            report = _both(report, again)
+            if not self._deadline.left:
+                return report, descriptor
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _is_still(self, now: _Glance) -> bool:
+        """Whether nothing was changed before the watch was armed, since that made no event."""
+        with trail() as way:
+            return self._glance(way) == now
+
+    def _unwatched(self, error: OSError) -> Refusal:
+        return Refusal(
+            Trouble.NO_WATCH,
+            f"{shown(self._errand.path)} cannot be watched: {os.strerror(error.errno or 0)}",
+            "changes are only noticed at the next look; raise fs.inotify.max_user_watches and max_user_instances",
+        )
 
     def _attempt(self) -> tuple[Report, _Glance | None]:
         """Return what one delivery came to, and what a look must still see then; None if that cannot be told."""

@@ -63,8 +63,10 @@ class Swap:
         """
         self._sweep()
         before: str | None = None
-        while self.deadline.left:
+        # What was put in place is read back even if the time is over.
+        while self.deadline.left or before is not None:
             seen = self.file.read()
+            merged = tuple(self._displaced)
             try:
                 text = decode(seen.data) if seen else ""
                 wanted = change(self._with_displaced(text))
@@ -73,12 +75,14 @@ class Swap:
                     continue
                 raise
             if wanted == text:
-                self._settle(text, text)
+                self._settle(merged, text, text)
                 changed = seen is not None and self._tighten(seen)
                 return Done(text if before is None else before, text, changed or before is not None)
+            if not self.deadline.left:
+                break
             if self._replace(seen, wanted.encode()):
                 before = text if before is None else before
-                self._settle(text, wanted)
+                self._settle(merged, text, wanted)
         raise RefusedError(
             Trouble.CONTENDED,
             f"{shown(self.file.path)}: other programs keep writing it",
@@ -327,12 +331,13 @@ class Swap:
                 self._left_beside(each.name or "what another program wrote", str(e))
         return text
 
-    def _settle(self, before: str, now: str) -> None:
-        """Let go of what was displaced: it is merged. What is still being written must later be merged into *now*."""
-        for each in self._displaced:
-            if each.name is not None:
-                self.file.remove(each.name)
-        self._displaced.clear()
+    def _settle(self, merged: tuple[Displaced, ...], before: str, now: str) -> None:
+        """Let go of what was displaced and is *merged*. What is still being written must later be merged into *now*."""
+        for each in merged:
+            if each in self._displaced:
+                self._displaced.remove(each)
+                if each.name is not None:
+                    self.file.remove(each.name)
         for left in self._held if before != now else ():
             if left.new == digest(before.encode()) and left.old is not None:
                 self.file.rename(left.name, self._names.swapping(digest(now.encode()), left.old))

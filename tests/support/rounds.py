@@ -1,0 +1,35 @@
+"""Couriers in a row without the start of an interpreter between them: ``rounds.py PACKAGE SLOW < errands``.
+
+Each line is an errand and is answered by a line. The file system is a slow one: a flush takes *SLOW* seconds more, as
+on a fresh cloud volume.
+"""
+
+import os
+import signal
+import sys
+import time
+
+
+def main(package, slow):
+    sys.path[:0] = [package]
+    from ecrlogind.core.wire import Errand, decode, encode
+    from ecrlogind.courier.clock import Deadline
+    from ecrlogind.courier.errand import Visit
+
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fsync = os.fsync
+
+    def slow_fsync(descriptor):
+        fsync(descriptor)
+        time.sleep(slow)
+
+    os.fsync = slow_fsync
+    for line in sys.stdin.buffer:
+        errand = decode(Errand, line)
+        report, _ = Visit(errand, Deadline(errand.deadline)).run()
+        sys.stdout.buffer.write(encode(report))
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))
