@@ -30,6 +30,8 @@ _BY_ERRNO = {
     errno.ENOTDIR: (Trouble.NOT_A_DIRECTORY, "see what stands in the way: namei -l {path}"),
     errno.EMFILE: (Trouble.TOO_MANY_FILES, "raise the limit of open files, or see who holds them: lsof"),
     errno.ENFILE: (Trouble.TOO_MANY_FILES, "raise fs.file-max, or see who holds the files: lsof"),
+    # A lease stands on it, and O_NONBLOCK keeps the kernel from waiting for its holder.
+    errno.EAGAIN: (Trouble.CONTENDED, "see which program holds it: fuser -v {path}; cat /proc/locks"),
     errno.ENAMETOOLONG: (Trouble.NAME_TOO_LONG, "choose a shorter path"),
     errno.ESTALE: (Trouble.FILE_SERVER, "see to the file server, or mount it anew"),
     errno.ETIMEDOUT: (Trouble.FILE_SERVER, "see to the file server, or mount it anew"),

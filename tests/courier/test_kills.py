@@ -13,7 +13,7 @@ from ecrlogind.core.dockerconfig import Trouble, digest
 from ecrlogind.core.wire import Report, decode
 from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.errand import Visit
-from tests.support.courier import HOST, OTHER, Home, auth, config, inject, traced
+from tests.support.courier import HOST, OTHER, Home, auth, config, inject, naive, traced
 from tests.support.need import need
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(7200)]
@@ -70,14 +70,15 @@ STORIES = {
 class Stage:
     """Plays one story again and again, each time with another mishap."""
 
-    def __init__(self, story, place, deny=()):
+    def __init__(self, story, place, deny=(), program=None):
         self.story = story
         self.place = place
         self.deny = deny
+        self.program = program
         self.played = 0
 
     def home(self, name):
-        home = Home(self.place / name, deny=self.deny)
+        home = Home(self.place / name, deny=self.deny, program=self.program)
         home.path.mkdir(mode=0o700)
         if self.story.before is not None:
             home.write(self.story.before)
@@ -142,7 +143,21 @@ def play_all(stage, chosen):
 @pytest.fixture
 def stage(tmp_path):
     need(shutil.which("strace"), "strace")
-    return lambda story, deny=(): Stage(STORIES[story], tmp_path, deny)
+    return lambda story, deny=(), program=None: Stage(STORIES[story], tmp_path, deny, program)
+
+
+def test_a_naive_writer_does_leave_a_torn_file(stage):
+    one = stage("a renewal", program=naive("in-place"))
+    torn = 0
+
+    for call, ordinal, _ in one.calls():
+        try:
+            one.play(call, ordinal, "signal=KILL")
+        except (AssertionError, ValueError):
+            torn += 1
+
+    print(f"{torn} of {torn + one.played} kills left a torn file")  # noqa: T201  # the issue asks to see it
+    assert torn
 
 
 def test_a_kill_at_any_system_call_leaves_the_old_file_or_the_new_one(stage):

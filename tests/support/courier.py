@@ -54,7 +54,8 @@ def package():
         place / "ecrlogind",
         ignore=shutil.ignore_patterns("__pycache__", "keeper", "issuer"),
     )
-    shutil.copy(Path(__file__).parent / "deny.py", place)
+    for name in ("deny.py", "naive.py", "rounds.py"):
+        shutil.copy(Path(__file__).parent / name, place)
     subprocess.run([PYTHON, "-m", "compileall", "-q", place], check=True)
     subprocess.run(["chmod", "-R", "go=u-w", place], check=True)
     return place
@@ -68,10 +69,11 @@ def command(deny=()):
 class Home:
     """A user's home and the couriers that are sent there."""
 
-    def __init__(self, path, uid=None, deny=()):
+    def __init__(self, path, uid=None, deny=(), program=None):
         self.path = Path(path)
         self.uid = os.geteuid() if uid is None else uid
         self.deny = tuple(deny)
+        self.program = program  # instead of a courier
         self.descriptors = []
 
     @property
@@ -114,14 +116,11 @@ class Home:
     def start(self, errand, *, prefix=(), **popen):
         """Send a courier and return its process; the errand is handed over already."""
         process = subprocess.Popen(
-            [*prefix, *command(self.deny)],
+            [*prefix, *(self.program or command(self.deny))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd="/",
-            env={},
-            **self._as_user(),
-            **popen,
+            **{"cwd": "/", "env": {}, **self.as_user(), **popen},
         )
         with suppress(BrokenPipeError):
             process.stdin.write(encode(errand))
@@ -141,7 +140,7 @@ class Home:
         ours, its = socket.socketpair()
         with ours, its:
             process = subprocess.Popen(
-                command(self.deny), stdin=its, stdout=its, stderr=subprocess.PIPE, cwd="/", env={}, **self._as_user()
+                command(self.deny), stdin=its, stdout=its, stderr=subprocess.PIPE, cwd="/", env={}, **self.as_user()
             )
             its.close()
             ours.sendall(encode(replace(self.errand(logins, **more), watch=True)))
@@ -157,7 +156,7 @@ class Home:
         for descriptor in self.descriptors:
             os.close(descriptor)
 
-    def _as_user(self):
+    def as_user(self):
         return {} if self.uid == os.geteuid() else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
 
@@ -181,6 +180,11 @@ def traced(home, log, **errand):
 def inject(call, what, ordinal):
     """Return the strace that has the *ordinal*-th *call* meet with *what*: ``error=EIO``, ``signal=KILL``."""
     return ("strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={ordinal}")
+
+
+def naive(way):
+    """Return what to run for a writer as many are; *way* is ``in-place`` or ``rename``."""
+    return [PYTHON, "-I", str(package() / "naive.py"), way]
 
 
 def is_ready(descriptor, within=0):
