@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
     text = "print kubelet's CredentialProviderConfig for the registries configured"
     with_config(command("credential-provider-config", f"{configured}:provider_config", text))
+
+    text = "print the least IAM policies for the registries configured"
+    policy = with_config(command("policy", "commands.policies:policy", text, "ecrlogind policy --terraform"))
+    policy.add_argument("--write-access", action="store_true", help="allow pushing too")
+    form = policy.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as one JSON object (the default)")
+    form.add_argument("--terraform", action="store_true", help="as Terraform")
     return parser
 
 

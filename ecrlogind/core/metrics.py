@@ -42,7 +42,7 @@ class Counters:
     *seen* is, by row, how the failures stood when they were counted: how many in a row, and the error's code.
     """
 
-    failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    failures: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     seen: Mapping[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
 
     def after(self, document: Mapping[str, Any]) -> Counters:
@@ -90,7 +90,7 @@ def metrics(document: Mapping[str, Any], counters: Counters, pass_took: timedelt
         "How often no usable credential was to be had for the registry since the keeper started, by reason.",
         Kind.COUNTER,
         ("registry", "code"),
-        {**counters.failures},
+        dict(counters.failures),
     )
     states = [login["state"] for login in document["logins"]]
     yield Metric(
