@@ -33,11 +33,11 @@ def test_all_logins_of_the_caller_are_exported_for_that_user_alone(host):
     assert [path.name for path in (host.directory / "job").iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("secret", ["plain", 'a"b\\c/d', "&<>'$(touch planted)`%s\\", " two  blanks ", "ünï 🔑", ""])
+@pytest.mark.parametrize("secret", ["plain", 'a"b\\c/d', "&<>~'$(touch planted)`%s\\", " two  blanks ", "ünï 🔑", ""])
 def test_the_users_own_login_goes_first(host, secret):
     host.hold(HOST, password="ours")
     asked = {"ServerURL": HOST, "Username": "me", "Secret": secret}
-    text = json.dumps(asked, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003C")  # as Go does
+    text = json.dumps(asked, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003C").replace("~", "\\u007e")
     assert host.helper("store", stdin=text) == ("", 0)
 
     assert host.run("ecrlogind-export", "job").returncode == 0

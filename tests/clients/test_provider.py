@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ecrlogind.core.refusal import INCURABLE
 from ecrlogind.core.wire import Refusal
 
 HOST = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
@@ -133,21 +134,33 @@ def test_a_port_that_the_image_names_is_named_in_the_answer_for_kubelet_compares
     assert json.loads(done.stdout)["auth"].keys() == {f"{HOST}:443"}
 
 
-def test_a_registry_that_is_not_configured_is_an_error_that_says_so_at_once(plain_host):
+@pytest.fixture
+def no_sleep(plain_host):
+    """Return an environment in which waiting leaves a trace."""
+    tools = plain_host.directory / "tools"
+    tools.mkdir()
+    (tools / "sleep").write_text("#!/bin/sh\ntouch slept\nexec /bin/sleep 60\n")
+    (tools / "sleep").chmod(0o755)
+    yield {"PATH": f"{tools}:{os.environ['PATH']}"}
+    assert not (plain_host.directory / "slept").exists()
+
+
+def test_a_registry_that_is_not_configured_is_an_error_that_says_so_at_once(plain_host, no_sleep):
     for image in (f"{HOST}/app", "registry.example.com/app"):
-        done = plain_host.run(PROVIDER, stdin=request(image))
+        done = plain_host.run(PROVIDER, stdin=request(image), env=no_sleep)
 
         assert (done.returncode, done.stdout) == (1, b"")
         assert b"is not configured for uid 0" in done.stderr
 
 
-def test_a_registry_that_is_refused_for_good_is_an_error_at_once_with_the_reason(plain_host, denied):
-    plain_host.refuse(HOST, denied)
+@pytest.mark.parametrize("code", sorted(INCURABLE))
+def test_a_registry_that_is_refused_for_good_is_an_error_at_once_with_the_reason(plain_host, no_sleep, code):
+    plain_host.refuse(HOST, Refusal(code, "role/ci may not", "Allow it."))
 
-    done = plain_host.run(PROVIDER, stdin=request())
+    done = plain_host.run(PROVIDER, stdin=request(), env=no_sleep)
 
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"access_denied: role/ci may not ask for a token" in done.stderr
+    assert f"{code}: role/ci may not".encode() in done.stderr
 
 
 def test_the_users_own_login_is_not_for_kubelet(plain_host):
