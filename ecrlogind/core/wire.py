@@ -98,8 +98,9 @@ class Question:
     """All that the issuer is to find out, and all that it may know.
 
     *environment* holds the keeper's AWS_* and proxy variables; *files* the text of what they or the settings name, by
-    the variable that names it (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE, AWS_WEB_IDENTITY_TOKEN_FILE). *deadline*
-    is one call's. With *instance* the identity document is asked for even if no call has the region `self`.
+    the variable that names it (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE, AWS_WEB_IDENTITY_TOKEN_FILE), or by its
+    path where the config file does (`web_identity_token_file`). *deadline* is one call's. With *instance* the identity
+    document is asked for even if no call has the region `self`.
     """
 
     calls: tuple[Call, ...]
@@ -214,7 +215,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the courier found and did. *refusal* means that nothing was written; *notes* are worth a log line."""
+    """What the courier found and did. *notes* are worth a log line.
+
+    *refusal* means that nothing was written, or by `docker login` not everything: then *found* says what stands.
+    """
 
     found: Mapping[str, Found] = field(default_factory=dict)
     changed: bool = False

@@ -21,6 +21,7 @@ from ecrlogind.issuer.process import Processes, set_environment
 from ecrlogind.issuer.proxies import Proxies
 from ecrlogind.issuer.refusals import Failed, failed
 from ecrlogind.issuer.signs import Signs
+from ecrlogind.issuer.tokens import laid_out
 from ecrlogind.issuer.transport import Transport
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Asking:
         self._signs = Signs(question)
         ca = question.aws.ca or question.files.get("AWS_CA_BUNDLE")
         files = {**question.files, "AWS_CA_BUNDLE": ca} if ca else question.files
-        self._processes = Processes(set_environment(question.environment, question.aws, files))
+        self._processes = Processes(set_environment(question.environment, question.aws, laid_out(files)))
         self._transport = Transport(self._until, Proxies(question.aws.proxy, question.environment), ca)
         self._metadata = Metadata(
             endpoint(question.aws, question.environment), self._until, disabled=self._signs.forbid_instance

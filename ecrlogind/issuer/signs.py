@@ -20,6 +20,8 @@ _BEFORE = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+_SECTION = re.compile(r"^\[\s*(.*?)\s*\]\s*$", re.MULTILINE)
+_KEY = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _GIVES_CREDENTIALS = re.compile(
     r"^\s*(aws_access_key_id|role_arn|credential_process|web_identity_token_file|sso_\w+|login_session)\s*=",
     re.MULTILINE | re.IGNORECASE,
@@ -41,7 +43,28 @@ class Signs:
 
     def end_at_instance(self, identity: Identity) -> bool:
         """Whether *identity* begins with the role of the instance."""
-        return not (identity.profile or self._something_before or self.forbid_instance)
+        if self.forbid_instance:
+            return False
+        environment = self._question.environment
+        profile = identity.profile or environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE")
+        has_keys = identity.profile is None and bool(environment.get("AWS_ACCESS_KEY_ID"))
+        if not has_keys and self._begins_at_instance(profile or "default"):
+            return True
+        return not (identity.profile or self._something_before)
+
+    def _begins_at_instance(self, profile: str) -> bool:
+        """Whether *profile* assumes its role, or its source's, with `credential_source = Ec2InstanceMetadata`."""
+        config = _sections(self._question.files.get("AWS_CONFIG_FILE", ""))
+        seen: set[str] = set()
+        while profile not in seen:
+            seen.add(profile)
+            keys = config.get("default" if profile == "default" else f"profile {profile}", {})
+            if "role_arn" not in keys:
+                return False
+            if keys.get("credential_source", "").lower() == "ec2instancemetadata":
+                return True
+            profile = keys.get("source_profile", profile)
+        return False
 
     def endpoint(self, call: Call) -> str | None:
         """Return the URL that *call* goes to, None where only the SDK can tell."""
@@ -67,3 +90,13 @@ class Signs:
         if call.dual_stack or self._question.aws.use_dualstack:
             return f"https://ecr{fips}.{call.region}.api.{partition.dual_stack_suffix.removeprefix('on.')}"
         return f"https://api.ecr{fips}.{call.region}.{partition.suffix}"
+
+
+def _sections(config: str) -> dict[str, dict[str, str]]:
+    """Return the keys of each section of an AWS config file, as far as a glance tells."""
+    _, *parts = _SECTION.split(config)
+    names = [" ".join(name.replace('"', "").split()) for name in parts[::2]]
+    return {
+        name: {found[1].lower(): found[2] for found in _KEY.finditer(body)}
+        for name, body in zip(names, parts[1::2], strict=True)
+    }

@@ -8,11 +8,12 @@ systemd.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -46,8 +47,10 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy"
 
 # What may be told of a file's content, by the variable that names it; the second is where the SDK looks without it.
 _FILES = (("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"))
-_WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
+_TOKENS = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 _CA_BUNDLE = "AWS_CA_BUNDLE"
+# Where a profile names the file of its web identity.
+_NAMED_TOKEN = re.compile(r"^\s*web_identity_token_file\s*=\s*(/.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 class UnreadableError(Exception):
@@ -73,8 +76,13 @@ def question(step: Ask, aws: AwsSettings, environment: Mapping[str, str], home: 
         elif os.path.lexists(f"{home}/{usual}"):
             files[variable] = _content(f"{home}/{usual}")
         told.pop(variable, None)
-    if path := told.pop(_WEB_IDENTITY, None):
-        files[_WEB_IDENTITY] = _content(path)
+    for variable in _TOKENS:
+        if path := told.pop(variable, None):
+            files[variable] = _content(path)
+    for path in _NAMED_TOKEN.findall(files.get("AWS_CONFIG_FILE", "")):
+        # Whether anybody uses this profile is the chain's to know, which says what it lacks.
+        with suppress(UnreadableError):
+            files[path] = _content(path)
     ca = named[_CA_BUNDLE] or told.pop(_CA_BUNDLE, None)
     told.pop(_CA_BUNDLE, None)
     return Question(
