@@ -119,9 +119,7 @@ def _login_row(login: Login, state: str, refusal: Refusal | None) -> dict[str, A
 def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
     destination = login.destination
     if destination not in facts.files:
-        name = destination.user or destination.owner or "?"
-        what = f"there is no user {name} on this host"
-        return "pending", Refusal(NO_USER, what, f"create the user, or take {destination.label} out of the settings")
+        return "pending", no_user(destination)
     standing = facts.standings.get(login.call, Standing())
     if standing.credential is None:
         return ("failed", standing.refusal) if standing.refusal else ("pending", None)
@@ -146,6 +144,13 @@ def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
     if found.shadow is not None:
         return "shadowed", found.shadow
     return "in_place", None
+
+
+def no_user(destination: Destination) -> Refusal:
+    """Return why nothing is delivered to *destination*: its user does not exist (yet)."""
+    name = destination.user or destination.owner or "?"
+    what = f"there is no user {name} on this host"
+    return Refusal(NO_USER, what, f"create the user, or take {destination.label} out of the settings")
 
 
 def verdict(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ the scheduler's thread alone runs passes.
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import selectors
 import signal
@@ -24,7 +25,7 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from ecrlogind.core.events import Event, Level
+from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Boot, Ready, Settings, SettingsError
 from ecrlogind.core.status import line
 from ecrlogind.core.wire import Refusal
@@ -40,6 +41,10 @@ _LOOK_AT_SETTINGS = timedelta(seconds=0.5)
 _PARTING = timedelta(seconds=1)
 _LOGOUT = timedelta(seconds=5)
 _REQUEST_TIMEOUT = timedelta(seconds=50)
+# A storm of SIGHUPs is one reload, and then one in so long.
+_RELOAD_PAUSE = timedelta(seconds=1)
+# What systemd's full queue would not take is said again so soon.
+_SAY_AGAIN = timedelta(seconds=1)
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 78
 
@@ -77,7 +82,11 @@ class Daemon:
         self._watches: dict[int, str] = {}
         self._new_watches: list[tuple[str, int]] = []
         self._problem: Refusal | None = None
+        self._problems: SettingsError | None = None
+        self._problem_told_at = timedelta(0)
         self._ready = False
+        self._reloaded_at = -math.inf
+        self._reload_wanted = False
         self._passes = 0
         self._crash: BaseException | None = None
         self._failed_start = False
@@ -114,22 +123,30 @@ class Daemon:
 
     def _wait_for_news(self, listener: socket.socket, step: int | None) -> None:
         while True:
-            ready = self._selector.select(self._tick.total_seconds())
+            ready = self._selector.select(self._patience())
             for key, _ in ready:
                 if key.fileobj is self._news:
                     signals = set(self._hear_bell())
                     if signals & {signal.SIGTERM, signal.SIGINT} or self._crash is not None or self._failed_start:
                         return
-                    if signal.SIGHUP in signals:
-                        self._reload()
+                    self._reload_wanted |= signal.SIGHUP in signals
                 elif key.fileobj is listener:
                     self._accept(listener)
                 elif key.fd == step:
                     clock.acknowledge_step(key.fd)
                 else:
                     self._hear_watch(key.fd)
+            if self._reload_wanted and time.monotonic() >= self._reloaded_at + _RELOAD_PAUSE.total_seconds():
+                self._reload()
             self._register_watches()
             self._pull()
+
+    def _patience(self) -> float:
+        """Return how long to wait for news, in seconds."""
+        tick = self._tick.total_seconds()
+        if not self._reload_wanted:
+            return tick
+        return min(tick, max(self._reloaded_at + _RELOAD_PAUSE.total_seconds() - time.monotonic(), 0))
 
     def _hear_bell(self) -> bytes:
         """Return the signals since the last time; a zero is only a ring."""
@@ -207,6 +224,7 @@ class Daemon:
             if self._ready:
                 document = {**document, "ready": True}
                 words["READY"] = "1"
+                self._host.tell(Event("start.finished", f"Ready: {words['STATUS']}.", Level.NOTICE))
         if not self._host.issuing.overdue() and not self._host.couriers.overdue():
             words["WATCHDOG"] = "1"
         self._host.statusfile.write(document)
@@ -259,18 +277,36 @@ class Daemon:
                     seen = None
 
     def _reload(self) -> None:
-        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._systemd.say(RELOADING="1", MONOTONIC_USEC=str(microseconds))
+        self._reload_wanted = False
+        self._reloaded_at = time.monotonic()
+        if self._ready:  # before, it would be the READY that opens the gate
+            microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            self._systemd.say(RELOADING="1", MONOTONIC_USEC=str(microseconds))
         with self._turn:
-            try:
-                self._host.adopt(self._host.load())
-                self._problem = None
-            except SettingsError as error:
-                # The old settings stay in force: a typo must not log a fleet out.
-                self._problem = refusal_of(error)
-                self._host.tell_problems(error)
+            self._adopt_what_stands_there()
             self._host.reconciler.hurry()
-        self._systemd.say(READY="1")
+        if self._ready:
+            self._systemd.say(READY="1")
+
+    def _adopt_what_stands_there(self) -> None:
+        before = self._host.settings_digest
+        try:
+            self._host.adopt(self._host.load())
+        except SettingsError as error:
+            # The old settings stay in force: a typo must not log a fleet out.
+            self._problem, self._problems = refusal_of(error), error
+            self._host.tell_problems(error)
+            self._problem_told_at = self._host.clock.since_boot()
+            return
+        if self._problem is not None or self._host.settings_digest != before:
+            self._host.tell(Event("settings.adopted", "The settings were read again and are in force.", Level.NOTICE))
+        self._problem = self._problems = None
+
+    def _remind_of_problem(self) -> None:
+        now = self._host.clock.since_boot()
+        if self._problems is not None and now - self._problem_told_at >= REMIND:
+            self._host.tell_problems(self._problems)
+            self._problem_told_at = now
 
     # --- requests
 

@@ -6,12 +6,12 @@ structlog drives it: one logger, whose last processor fits the sink.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
-import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 
@@ -25,26 +25,24 @@ _LONGEST = 512
 Tell = Callable[[Event], None]
 
 
-def teller(kind: str, environment: Mapping[str, str], stream: TextIO = sys.stderr) -> Tell:
+def teller(kind: str, environment: Mapping[str, str], descriptor: int = 2) -> Tell:
     """Return what takes events to where they are read.
 
-    *kind* is the setting `log`. ``journal`` means journald if it reads our stderr anyway, else lines on *stream*:
-    coloured on a terminal, ``<N>``-prefixed on a pipe. ``stderr`` means plain, dated lines.
+    *kind* is the setting `log`. ``journal`` means journald if it reads our stderr (*descriptor*) anyway, else lines
+    there: coloured on a terminal, ``<N>``-prefixed on a pipe. ``stderr`` means plain, dated lines.
     """
-    if kind == "journal" and _journald_reads(environment, stream):
+    if kind == "journal" and _journald_reads(environment, descriptor):
         logger: Any = structlog.wrap_logger(_Journald(), processors=[_fields])
-    elif kind == "journal":
-        render = _coloured if stream.isatty() and not environment.get("NO_COLOR") else _prefixed
-        logger = structlog.wrap_logger(_Lines(stream), processors=[render])
     else:
-        logger = structlog.wrap_logger(_Lines(stream), processors=[_dated])
+        render = _dated if kind == "stderr" else _renderer(environment, descriptor)
+        logger = structlog.wrap_logger(_Lines(descriptor), processors=[render])
 
     def tell(event: Event) -> None:
         logger.info(
             event.name,
             message=_clean(event.message),
             level=event.level,
-            registry=_clean(event.registry),
+            registries=tuple(_clean(each) for each in event.registries),
             destination=_clean(event.destination),
             code=event.code,
             hint=_clean(event.hint),
@@ -54,11 +52,17 @@ def teller(kind: str, environment: Mapping[str, str], stream: TextIO = sys.stder
     return tell
 
 
-def _journald_reads(environment: Mapping[str, str], stream: TextIO) -> bool:
-    """Whether *stream* is the journal: JOURNAL_STREAM is inherited, so it must also match the descriptor."""
+def _renderer(environment: Mapping[str, str], descriptor: int) -> structlog.typing.Processor:
+    if not os.isatty(descriptor):
+        return _prefixed
+    return _plain if environment.get("NO_COLOR") else _coloured
+
+
+def _journald_reads(environment: Mapping[str, str], descriptor: int) -> bool:
+    """Whether *descriptor* is the journal: JOURNAL_STREAM is inherited, so it must also match."""
     try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
+        status = os.fstat(descriptor)
+    except OSError:
         return False
     return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}" and os.path.exists(_SOCKET)  # noqa: PTH110 - a probe
 
@@ -77,9 +81,10 @@ class _Journald:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 
-    def info(self, **fields: str) -> None:
-        """Send one entry."""
-        entry = b"".join(_field(name, value) for name, value in fields.items() if value)
+    def info(self, **fields: str | tuple[str, ...]) -> None:
+        """Send one entry; a field that has several values is said several times, which journald keeps."""
+        said = ((name, (value,) if isinstance(value, str) else value) for name, value in fields.items())
+        entry = b"".join(_field(name, value) for name, values in said for value in values if value)
         try:
             self._socket.sendto(entry, _SOCKET)
         except OSError:  # full, or journald is down
@@ -94,7 +99,7 @@ def _fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> M
         "SYSLOG_IDENTIFIER": "ecrlogind",
         "MESSAGE_ID": event["message_id"],
         "ECRLOGIND_EVENT": event["event"],
-        "ECRLOGIND_REGISTRY": event["registry"],
+        "ECRLOGIND_REGISTRY": event["registries"],
         "ECRLOGIND_DESTINATION": event["destination"],
         "ECRLOGIND_CODE": event["code"],
         "ECRLOGIND_HINT": hint,
@@ -117,21 +122,28 @@ def _field(name: str, value: str) -> bytes:
 class _Lines:
     """Writes lines. A reader that went away or does not read costs lines, nothing else."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._room = select.poll()
+        self._room.register(self._descriptor, select.POLLOUT)
 
     def info(self, line: str) -> None:
-        """Write one line."""
+        """Write one line, if there is room for it now.
+
+        What polls writable takes this much without blocking; O_NONBLOCK would change the terminal or pipe for all
+        others who have it.
+        """
         try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-        except (OSError, ValueError):
+            if self._room.poll(0):
+                os.write(self._descriptor, line.encode("utf-8", "replace")[: select.PIPE_BUF - 1] + b"\n")
+        except OSError:  # EPIPE, a full disk, a terminal that hung up
             return
 
 
 def _pairs(event: Mapping[str, Any]) -> str:
-    keys = ("registry", "destination", "code", "hint")
-    return " ".join(f"{key}={_quoted(str(event[key]))}" for key in keys if event[key])
+    pairs = [("registry", ",".join(event["registries"]))]
+    pairs += [(key, str(event[key])) for key in ("destination", "code", "hint")]
+    return " ".join(f"{key}={_quoted(value[:_LONGEST])}" for key, value in pairs if value)
 
 
 def _quoted(value: str) -> str:
@@ -146,9 +158,14 @@ def _prefixed(_logger: object, _method: str, event: MutableMapping[str, Any]) ->
     return f"<{_PRIORITIES[event['level']]}>{_text(event)}"
 
 
-def _coloured(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+def _plain(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return f"{event['message']}  {_pairs(event)}"
+
+
+def _coloured(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
     colour = _COLOURS.get(event["level"], "")
-    return f"{colour}{event['message']}\x1b[0m  {_pairs(event)}" if colour else f"{event['message']}  {_pairs(event)}"
+    text, pairs = event["message"], _pairs(event)
+    return f"{colour}{text}\x1b[0m  {pairs}" if colour else _plain(logger, method, event)
 
 
 def _dated(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -12,7 +12,17 @@ from datetime import timedelta
 from typing import assert_never
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.events import Event, of_checkup, of_credential, of_refusal, of_report, where
+from ecrlogind.core.events import (
+    TROUBLES,
+    Event,
+    of_checkup,
+    of_credential,
+    of_refusal,
+    of_report,
+    of_troubles,
+    served_by,
+    where,
+)
 from ecrlogind.core.plan import Ask, Desired, Known, Plan, Send, desire, file_of, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
@@ -101,6 +111,7 @@ class Reconciler:
         desired, files = desire(self._settings, self._instance), self._files()
         self._forget_the_undesired(desired, files)
         now = self._clock.since_boot()
+        self._tell_troubles(desired, files, now)
         made = self._plan(desired, files, now)
         for step in made.steps:
             match step:
@@ -192,7 +203,7 @@ class Reconciler:
         self._standings[answer.call] = standing
         if standing.credential is not None:
             self._store.keep_credential(answer.call, standing.credential)
-        self._tell_all([of_credential(answer, before)])
+        self._tell_all([of_credential(answer, before, self._serves(answer.call))])
         self._may_tell_again("credential.refused", where(answer.call))
 
     def _take_in_refusal(self, answer: Refused) -> None:
@@ -205,7 +216,7 @@ class Reconciler:
             floor=self._settings.renew.floor,
             draw=self._draw(),
         )
-        self._tell_all([of_refusal(answer, before)])
+        self._tell_all([of_refusal(answer, before, self._serves(answer.call))])
 
     def _take_in_checkup(self, answer: Probed) -> None:
         call = next((each for each in self._standings if each.key == answer.tag), None)
@@ -227,6 +238,16 @@ class Reconciler:
                 self._tell(event)
                 if event.again_after is not None:
                     self._told[event.key] = now
+
+    def _tell_troubles(self, desired: Desired, files: Mapping[Destination, File], now: SinceBoot) -> None:
+        troubles = tuple(of_troubles(desired, self._settings.destinations, files, self._standings, now))
+        # What has passed is news when it comes back.
+        standing = {event.key for event in troubles}
+        self._told = {key: at for key, at in self._told.items() if key[0] not in TROUBLES or key in standing}
+        self._tell_all(troubles)
+
+    def _serves(self, call: Call) -> tuple[str, ...]:
+        return served_by(call, desire(self._settings, self._instance))
 
     def _may_tell_again(self, name: str, of: str) -> None:
         """Forget that *name* was told of a registry or destination: what it told of has passed."""

@@ -26,6 +26,11 @@ class Systemd:
         microseconds = environment.get("WATCHDOG_USEC", "") if own else ""
         self.watchdog = timedelta(microseconds=int(microseconds)) if microseconds.isdecimal() else None
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is still to be said."""
+        return bool(self._unsaid)
+
     def say(self, **words: str) -> None:
         """Tell systemd *words* (READY="1", STATUS="..."), in ASCII: anything else, sdnotify would swallow whole."""
         if not self.present:

@@ -262,7 +262,7 @@ def test_a_login_that_somebody_took_out_is_put_back_when_a_courier_looks():
     world.settle()
 
     assert set(world.auths()) == {A}
-    assert [event.registry for event in world.told("login.drifted")] == [A]
+    assert [event.registries for event in world.told("login.drifted")] == [(A,)]
 
 
 def test_a_logout_in_a_loop_is_healed_twenty_times_at_once_then_every_two_seconds():
