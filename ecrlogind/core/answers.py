@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 from ecrlogind.core.credential import Credential, SinceBoot
 from ecrlogind.core.plan import call_for
@@ -34,20 +36,26 @@ def answer_text(credential: Credential | None, host: str, reason: Refusal | None
     return f"0\n{_one_line(f'{reason.code}: {reason.message}; {reason.hint}')}\n"
 
 
-def texts(facts: Facts, keeper: int) -> dict[tuple[int, str], str]:
+def texts(facts: Facts, keeper: int, uptime: SinceBoot) -> dict[tuple[int, str], str]:
     """Return what each answers file is to say, by uid and host.
 
     Every user whom the settings name has the hosts of that user's destinations; *keeper*, the uid that the keeper runs
     as, has every registry without a name of its own besides. Where one host would have two identities for one user,
-    the first in the settings has it.
+    the first in the settings has it. *uptime* is what /proc/uptime says now: in some containers that is not the time
+    since boot, and it is all that a shell script can see.
     """
+    shift = uptime - facts.now
+    shift = shift if abs(shift) > timedelta(seconds=1) else timedelta(0)  # two clocks are never read at one moment
     calls: dict[tuple[int, str], Call] = {}
     for uid, host, call in _wanted(facts, keeper):
         calls.setdefault((uid, host), call)
     found = {}
     for (uid, host), call in calls.items():
         standing = facts.standings.get(call, Standing())
-        found[uid, host] = answer_text(standing.credential, host, standing.refusal, facts.now)
+        credential = standing.credential and replace(
+            standing.credential, expires_at=standing.credential.expires_at + shift
+        )
+        found[uid, host] = answer_text(credential, host, standing.refusal, facts.now + shift)
     return found
 
 

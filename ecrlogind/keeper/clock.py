@@ -24,6 +24,11 @@ class Clock:
         return datetime.now(UTC)
 
 
+def uptime() -> timedelta:
+    """Return what /proc/uptime says, as the shell scripts see it: in some containers not the time since boot."""
+    return timedelta(seconds=float(Path("/proc/uptime").read_text("ascii").split()[0]))
+
+
 def boot_id() -> str:
     """Return what names this boot: instants since boot mean nothing in another."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

@@ -20,7 +20,7 @@ from ecrlogind.core.settings import Settings, SettingsError
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import accounts, child, journal, settingsfile
 from ecrlogind.keeper.answers import Answers
-from ecrlogind.keeper.clock import Clock, boot_id
+from ecrlogind.keeper.clock import Clock, boot_id, uptime
 from ecrlogind.keeper.couriers import Couriers
 from ecrlogind.keeper.files import sweep
 from ecrlogind.keeper.issuing import Issuing, Reach
@@ -103,7 +103,7 @@ class Host:
         sweep(self.state)
         self._store = Store(self.state / "credentials", boot_id())
         self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
-        self.couriers = Couriers(woken)
+        self.couriers = Couriers(woken, confined=bool(self._environment.get("NOTIFY_SOCKET")))
         self.reconciler = Reconciler(
             settings,
             issuing=self.issuing,
@@ -151,7 +151,7 @@ class Host:
 
     def publish(self) -> None:
         """Let the answers of helper, provider and export say what is held now."""
-        wanted = texts(self.reconciler.facts(), os.geteuid())
+        wanted = texts(self.reconciler.facts(), os.geteuid(), uptime())
         if wanted == self._published:
             return
         self._published = wanted

@@ -9,7 +9,7 @@ ROOT, CI = 0, 1001
 
 
 def published(world, keeper=ROOT):
-    return texts(world.reconciler.facts(), keeper)
+    return texts(world.reconciler.facts(), keeper, world.clock.up)
 
 
 def test_every_user_has_the_hosts_of_that_user_s_destinations_and_root_every_unnamed_one():
@@ -53,6 +53,15 @@ def test_an_answer_ends_with_its_credential_and_then_tells_why_there_is_none():
     first, second = published(world)[ROOT, A].splitlines()
     assert first == "0"
     assert second.startswith("service_error: ")
+
+
+def test_where_proc_uptime_is_not_the_time_since_boot_an_answer_still_ends_with_its_credential():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+    world.settle()
+
+    found = texts(world.reconciler.facts(), ROOT, timedelta(seconds=7))
+
+    assert found[ROOT, A].startswith(f"{7 + 12 * 3600}\n")
 
 
 def test_a_host_whose_credential_is_not_issued_yet_has_an_answer_that_says_so():
