@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module, _, function = options.command.partition(":")
         status: int = getattr(import_module(f"ecrlogind.{module}"), function)(options)
+        print(end="", flush=True)  # here, where it is known what a reader who went away means
     except Failure as failure:
         print(f"ecrlogind: {failure.what}\n  {failure.advice}", file=sys.stderr)
         return failure.status

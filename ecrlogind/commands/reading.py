@@ -47,9 +47,11 @@ def status(options: argparse.Namespace) -> int:
         if options.watch:
             print("\x1b[H\x1b[2J", end="") if sys.stdout.isatty() else None
         if document is None:
+            what = f"not running: there is no status in {state}"
             if not options.watch:
                 advice = "start it with `systemctl start ecrlogind`, and see `journalctl -u ecrlogind`"
-                raise Failure(f"not running: there is no status in {state}", advice, EXIT_NOT_RUNNING)
+                raise Failure(what, advice, EXIT_NOT_RUNNING)
+            print(f"ecrlogind: {what}")
         elif options.json:
             print(json.dumps(document, indent=2))
         else:

@@ -112,10 +112,11 @@ def _read(file: Path) -> bytes:
         if file.is_symlink():
             raise Mistake(f"is a link to {quote(str(file.readlink()))}, which leads nowhere", "mend the link") from None
         raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise Mistake("is not a regular file", "put a file there")
     with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise Mistake("is not a regular file", "put a file there")
         _check(found, "", str(file))
         content = stream.read(LARGEST + 1)
     if len(content) > LARGEST:
