@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ecrlogind.core.refusal import Code
-from ecrlogind.core.wire import SELF, Answer, Call, Instance, NoInstance, Probe, Probed, Question, Refused
+from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probe, Probed, Question, Refused
 from ecrlogind.issuer.instance import Metadata, endpoint
 from ecrlogind.issuer.network import Network
 from ecrlogind.issuer.once import Once
@@ -44,8 +44,9 @@ class Asking:
         self._emit = emit
         self._until = time.monotonic() + question.deadline.total_seconds()
         self._signs = Signs(question)
-        ca = question.aws.ca or question.files.get("AWS_CA_BUNDLE")
-        files = {**question.files, "AWS_CA_BUNDLE": ca} if ca else question.files
+        # An empty bundle is a bundle: it trusts nobody.
+        ca = question.aws.ca if question.aws.ca is not None else question.files.get("AWS_CA_BUNDLE")
+        files = {**question.files, "AWS_CA_BUNDLE": ca} if ca is not None else question.files
         self._processes = Processes(set_environment(question.environment, question.aws, laid_out(files)))
         self._transport = Transport(self._until, Proxies(question.aws.proxy, question.environment), ca)
         self._metadata = Metadata(
@@ -71,7 +72,7 @@ class Asking:
         for _ in range(min(MOST_AT_ONCE, len(self._parts))):
             threading.Thread(target=self._work, daemon=True).start()
         open_parts = set(range(len(self._parts)))
-        answered: set[Call] = set()
+        answered: set[object] = set()
         while open_parts:
             try:
                 said = self._said.get(timeout=max(0.0, self._until + GRACE - time.monotonic()))
@@ -81,8 +82,7 @@ class Asking:
             if isinstance(said, int):
                 open_parts.remove(said)
                 continue
-            if not isinstance(said, Instance | NoInstance | Probed):
-                answered.add(said.call)
+            answered.add(_subject(said))
             self._emit(said)
         self._processes.end()
         return not self._crashed
@@ -186,21 +186,34 @@ class Asking:
                 return home if home in found else found[0]
         raise AssertionError("an identity that no call has")
 
-    def _answer_for(self, parts: set[int], answered: set[Call]) -> None:
+    def _answer_for(self, parts: set[int], answered: set[object]) -> None:
         """Say of each of *parts* that its time is over. They hang where no thread can be ended: in a resolver."""
+        for answer in (self._late(self._parts[number]) for number in sorted(parts)):
+            if _subject(answer) not in answered:
+                answered.add(_subject(answer))
+                self._emit(answer)
+
+    def _late(self, part: Part) -> Answer:
         instance = self._metadata.document.so_far()
         span = f"{self._question.deadline.total_seconds():g} seconds"
-        for part in (self._parts[number] for number in sorted(parts)):
-            match part:
-                case Call():
-                    call = replace(part, region=instance.region) if instance and part.region == SELF else part
-                    if call not in answered:
-                        answered.add(call)
-                        who = f"{call.identity.label} in {call.region}"
-                        self._emit(Refused(call, failed(Code.DEADLINE, f"no credential for {who} in {span}").refusal))
-                case Probe():
-                    late = failed(Code.DEADLINE, f"{part.host} said nothing in {span}")
-                    self._emit(Probed(part.host, late.refusal, part.tag))
-                case None:
-                    if not instance:
-                        self._emit(NoInstance(failed(Code.IMDS_UNREACHABLE, f"IMDS said nothing in {span}").refusal))
+        match part:
+            case Call():
+                call = replace(part, region=instance.region) if instance and part.region == SELF else part
+                who = f"{call.identity.label} in {call.region}"
+                return Refused(call, failed(Code.DEADLINE, f"no credential for {who} in {span}").refusal)
+            case Probe():
+                late = failed(Code.DEADLINE, f"{part.host} said nothing in {span}")
+                return Probed(part.host, late.refusal, part.tag)
+            case None:
+                return instance or NoInstance(failed(Code.IMDS_UNREACHABLE, f"IMDS said nothing in {span}").refusal)
+
+
+def _subject(answer: Answer) -> object:
+    """Return what *answer* is about: nothing is answered twice."""
+    match answer:
+        case Issued() | Refused():
+            return answer.call
+        case Probed():
+            return answer.host, answer.tag
+        case Instance() | NoInstance():
+            return None

@@ -129,6 +129,8 @@ class Transport:
 
     def _make_context(self) -> ssl.SSLContext:
         try:
+            if self._ca is not None and not self._ca.strip():
+                raise ValueError  # ssl would take it for none and trust the system's
             context = ssl.create_default_context(cadata=self._ca)
         except (ssl.SSLError, ValueError):
             raise failed(

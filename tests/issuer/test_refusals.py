@@ -282,6 +282,7 @@ def test_a_ca_bundle_that_holds_nothing_trusts_nobody(host, ca):
     refusal = host.refusal(endpoints=host.aws.tls_endpoints, ca=ca)
 
     assert refusal.code == "tls"
+    assert "holds no certificate" in refusal.message
 
 
 @pytest.mark.parametrize(("mode", "words"), [("refuse", "403"), ("authenticate", "407"), ("hang", "in time")])
