@@ -30,8 +30,10 @@ set -eu
 units=/usr/lib/systemd/system
 install -D -m 0644 -t $units /stage/systemd/*.service /stage/systemd/*.socket
 install -D -m 0644 -t /usr/lib/sysusers.d /stage/systemd/ecrlogind.conf
+install -D -m 0644 -t /usr/lib/systemd/catalog /stage/systemd/ecrlogind.catalog
 install -D -m 0644 -t /usr/share/ecrlogind /stage/systemd/runner.conf /stage/systemd/notify-reload.conf
 systemd-sysusers
+journalctl --update-catalog
 """
 
 
