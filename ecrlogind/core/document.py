@@ -59,6 +59,17 @@ class Trouble(StrEnum):
     DEADLINE = "deadline"
     CONTENDED = "contended"
     REPORT_TOO_LONG = "report_too_long"
+    # docker, the store that it keeps logins in, and the registry, where `docker login` is used
+    NO_DOCKER = "no_docker"
+    NO_DAEMON = "no_daemon"
+    DAEMON_DENIED = "daemon_denied"
+    DOCKER_FAILED = "docker_failed"
+    NO_STORE = "no_store"
+    STORE_LOCKED = "store_locked"
+    STORE_FAILED = "store_failed"
+    LOGIN_REFUSED = "login_refused"
+    REGISTRY_UNREACHABLE = "registry_unreachable"
+    NO_DOCKER_LOGIN_UNIT = "no_docker_login_unit"
     # shadows: another setting makes a client ignore our login
     SHADOWED_BY_STORE = "shadowed_by_store"
     SHADOWED_BY_HELPER = "shadowed_by_helper"

@@ -19,6 +19,8 @@ from ecrlogind.core.standing import NEVER, Account, Checkup, Delivery, File, Sta
 from ecrlogind.core.wire import SELF, Call, Errand, Instance, Probe, Refusal
 
 COURIER_DEADLINE = timedelta(seconds=10)
+# docker asks the daemon, the daemon the registry, and a store perhaps a key: once for every host.
+DOCKER_LOGIN_DEADLINE = timedelta(seconds=45)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def file_of(destination: Destination, owner: Account, gid: int | None) -> File:
         # Without CAP_CHOWN a file can be given only to a group that its courier is in.
         courier = replace(owner, groups=tuple(sorted({*owner.groups, group})))
         return File(destination.path, courier, None, group, destination.mode or 0o600)
-    return File(f"{owner.home.rstrip('/')}/.docker/config.json", owner, owner.home, gid, destination.mode)
+    path = f"{owner.home.rstrip('/')}/.docker/config.json"
+    return File(path, owner, owner.home, gid, destination.mode, by_docker=destination.via is Via.DOCKER_LOGIN)
 
 
 def auth_of(credential: Credential) -> Secret:
@@ -248,7 +251,7 @@ def _wanted(desired: Desired, known: Known) -> Mapping[str, _Wanted]:
     wanted: dict[str, _Wanted] = {}
     for login in desired.logins:
         file = known.files.get(login.destination)
-        if file is None or login.destination.via not in (Via.FILE, Via.HELPER):
+        if file is None or login.destination.via is Via.NONE:
             continue
         want = wanted.setdefault(file.path, _Wanted(file, login.destination))
         if login.host is None:
@@ -283,7 +286,7 @@ def _delivery(delivery: Delivery, want: _Wanted, now: SinceBoot) -> tuple[Send |
         path=want.file.path,
         home=want.file.home,
         logins=want.logins,
-        deadline=COURIER_DEADLINE,
+        deadline=DOCKER_LOGIN_DEADLINE if want.file.by_docker else COURIER_DEADLINE,
         helpers=tuple(want.helpers),
         remove=remove,
         delivered={host: known for host, known in delivery.delivered.items() if known},

@@ -34,6 +34,11 @@ INCURABLE = frozenset(
 )
 
 
+# Of what a courier is refused, most wants a person. dockerd, and the network that it asks the registry by, may just not
+# be up yet: we start early. The names are `document.Trouble`'s.
+_NOT_UP_YET = frozenset({"no_daemon", "registry_unreachable"})
+
+
 def can_be_cured_by_waiting(code: str) -> bool:
-    """Whether the start should wait on for what was refused with *code* (a courier's refusals want a person)."""
-    return code in frozenset(Code) - INCURABLE
+    """Whether the start should wait on for what was refused with *code*."""
+    return code in (frozenset(Code) | _NOT_UP_YET) - INCURABLE

@@ -153,7 +153,8 @@ class Account:
 class File:
     """One file that logins are delivered to, and whom it belongs to.
 
-    *home* is the owner's home if the file is found by the user's name, None if it was named by its path.
+    *home* is the owner's home if the file is found by the user's name, None if it was named by its path. With
+    *by_docker* it is not we who write it: `docker login` does, wherever the file says that logins are kept.
     """
 
     path: str
@@ -161,6 +162,7 @@ class File:
     home: str | None = None
     gid: int | None = None
     mode: int | None = None
+    by_docker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

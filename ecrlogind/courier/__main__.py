@@ -8,8 +8,15 @@ import signal
 import socket
 import stat
 import sys
+from typing import TYPE_CHECKING
 
 from ecrlogind.courier import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecrlogind.core.wire import Errand, Report
+    from ecrlogind.courier.clock import Deadline
 
 _IN, _OUT = 0, 1
 
@@ -19,6 +26,11 @@ _LONGEST_ERRAND = 32 * 1024 * 1024
 
 def main() -> int:
     """Run the one errand that this process is for."""
+    return serve(_visit)
+
+
+def serve(visit: Callable[[Errand, Deadline], tuple[Report, int | None]]) -> int:
+    """Read an errand, run it by *visit*, which returns a report and a descriptor to pass along, and say so."""
     # Before anything else is read or even imported: from here on the user's other processes cannot look in.
     kernel.hide()
     if os.geteuid() == 0:
@@ -29,16 +41,22 @@ def main() -> int:
 
     from ecrlogind.core.wire import Errand, decode
     from ecrlogind.courier.clock import Deadline
-    from ecrlogind.courier.errand import Visit, fitted, late
+    from ecrlogind.courier.errand import fitted, late
 
     errand = decode(Errand, _read_line())
     deadline = Deadline(errand.deadline)
     deadline.guard(lambda: _send(fitted(late(errand)), None))
-    report, descriptor = Visit(errand, deadline).run()
+    report, descriptor = visit(errand, deadline)
     # Held to the end: there is one report.
     deadline.busy.acquire()
     _send(fitted(report), descriptor)
     return 0
+
+
+def _visit(errand: Errand, deadline: Deadline) -> tuple[Report, int | None]:
+    from ecrlogind.courier.errand import Visit
+
+    return Visit(errand, deadline).run()
 
 
 def _read_line() -> bytes:

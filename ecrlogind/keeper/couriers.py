@@ -1,17 +1,29 @@
-"""The couriers, from the keeper's side: who is sent where, and the descriptors by which they let us watch."""
+"""The couriers, from the keeper's side: who is sent where, and the descriptors by which they let us watch.
+
+A courier is a child with its user's rights. One that runs `docker login` needs what a confined keeper has not got, and
+so cannot give: it is reached by the socket of its user's unit, where there is one.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+from ecrlogind.core.dockerconfig import Trouble
 from ecrlogind.core.plan import Send
+from ecrlogind.core.standing import File
 from ecrlogind.core.wire import LONGEST_REPORT, Refusal, Report, WireError, decode, encode
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
+
+# Where the units of those that run `docker login` listen, by user.
+DOCKER_LOGIN_SOCKETS = Path("/run/ecrlogind-docker-login")
 
 # So many at once: a host with fifty users is not to run fifty interpreters.
 MOST_AT_ONCE = 8
@@ -33,10 +45,14 @@ class Return:
 
 
 class Couriers:
-    """Sends couriers out, never two to one path, and collects their reports."""
+    """Sends couriers out, never two to one path, and collects their reports.
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    A *confined* keeper, one that systemd started, has neither docker's socket nor the network for a child to use.
+    """
+
+    def __init__(self, wake: Callable[[], None], *, confined: bool = False) -> None:
         self._wake = wake
+        self._confined = confined
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._returned: list[Return] = []
@@ -96,12 +112,12 @@ class Couriers:
         with self._lock:
             self._away[path] = until
         try:
-            with spawned("ecrlogind.courier", step.file.owner) as (child, connection):
+            with self._connected(step.file) as (connection, words_of):
                 try:
                     said: list[bytes] = []
                     question = encode(step.errand)
                     watch = converse(connection, question, until=until, most=LONGEST_REPORT, hear=said.append)
-                    words = last_words(child, until)
+                    words = words_of(until)
                     tell(*_understood(said, words, watch))
                 except ChildError as error:
                     # Told before the context kills and reaps it, which on a dead file server may take for ever.
@@ -116,6 +132,31 @@ class Couriers:
                 del self._away[path]
             tell(_refused("courier_failed", "the courier could not be sent", "this is a bug: please report it"))
             self._wake()
+
+    @contextmanager
+    def _connected(self, file: File) -> Iterator[tuple[socket.socket, Callable[[float], str]]]:
+        """Yield the connection to a courier for *file*, and what waits for its last words."""
+        name = file.owner.name
+        place = DOCKER_LOGIN_SOCKETS / f"{name}.sock"
+        if file.by_docker and os.geteuid() == 0:
+            if place.exists():
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+                    try:
+                        connection.connect(str(place))
+                    except OSError as error:
+                        hint = f"systemctl restart ecrlogind-docker-login@{name}.socket"
+                        raise ChildError("courier_failed", f"{place}: {error.strerror}", hint) from None
+                    yield connection, lambda _until: ""
+                return
+            if self._confined:
+                raise ChildError(
+                    Trouble.NO_DOCKER_LOGIN_UNIT,
+                    f"under systemd, docker login runs in a unit of its own, which is not there for user {name}",
+                    f"systemctl enable --now ecrlogind-docker-login@{name}.socket",
+                )
+        module = "ecrlogind.courier.dockerlogin" if file.by_docker else "ecrlogind.courier"
+        with spawned(module, file.owner) as (child, connection):
+            yield connection, lambda until: last_words(child, until)
 
 
 def _understood(said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:

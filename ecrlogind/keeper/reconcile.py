@@ -33,6 +33,8 @@ from ecrlogind.keeper.ports import Accounts, Clock, Couriers, Issuing, Returned,
 # How often a courier looks although nothing said that the file changed: where it is watched, and where it cannot be.
 LOOK_WATCHED = timedelta(hours=1)
 LOOK_BLIND = timedelta(seconds=30)
+# A store behind docker can change without a trace in any file.
+LOOK_ASKED = timedelta(minutes=5)
 # A file that the settings name no more is given up after so many refusals.
 GIVE_UP = 5
 
@@ -277,7 +279,7 @@ class Reconciler:
             digests=returned.sent.digests,
             now=now,
             wall=self._clock.wall().timestamp(),
-            look_at=now + (LOOK_BLIND if returned.watch is None else LOOK_WATCHED),
+            look_at=now + _look_after(returned),
         )
         self._deliveries[path] = after
         if (after.delivered, after.foreign) != (before.delivered, before.foreign):
@@ -285,3 +287,10 @@ class Reconciler:
         self._tell_all(of_report(before, returned.sent.errand, report))
         if report.refusal is None:
             self._may_tell_again("login.refused", path)
+
+
+def _look_after(returned: Returned) -> timedelta:
+    """Return how long the next look can wait if no event comes before."""
+    if returned.sent.file.by_docker:
+        return LOOK_ASKED
+    return LOOK_BLIND if returned.watch is None else LOOK_WATCHED
