@@ -28,7 +28,7 @@ def _document(settings: Settings, proxy: str | None) -> str:
     aws = settings.aws
     lines = [
         "registries = [",
-        *(f"  {_registry(entry, aws.profile)}," for entry in settings.registries),
+        *(f"  {_registry(entry, aws.profile)},  # as {entry.identity.label}" for entry in settings.registries),
         "]",
         "destinations = [",
         *(f"  {_inline(_destination(destination))}," for destination in settings.destinations),
