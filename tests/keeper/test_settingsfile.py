@@ -31,7 +31,7 @@ def main_of_all():
     need(os.geteuid() == 0, "root, to become somebody else")
     # Not tmp_path: the directories above that are closed to others, and are not this test's alone.
     with tempfile.TemporaryDirectory(prefix="settings-") as directory:
-        os.chmod(directory, 0o755)  # noqa: PTH101
+        os.chmod(directory, 0o755)
         yield Path(directory) / "config.toml"
 
 
