@@ -2,7 +2,9 @@
 
 import textwrap
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ecrlogind.core.events import message_id
 
@@ -12,8 +14,10 @@ CATALOG = REPO / "systemd" / "ecrlogind.catalog"
 PAGE = REPO / "docs" / "codes.md"
 WIDTH = 78
 
+Table = Mapping[str, Any]
 
-def explained():
+
+def explained() -> Iterator[tuple[str, str, Table, Table]]:
     """Yield (event, code, the event's table, the code's table) of all that can be told; without a code both are ""/{}.
 
     Raises KeyError if an event names a family of codes that is not there.
@@ -28,14 +32,14 @@ def explained():
                 yield name, code, event, text
 
 
-def catalog():
+def catalog() -> str:
     """Return the message catalog, as journalctl(1) -x shows it; see https://systemd.io/CATALOG."""
     entries = [_entry(*each) for each in explained()]
     head = "# Made by docs/codes.py from docs/codes.toml: change it there.\n\n"
     return head + "\n".join(entries)
 
 
-def _entry(name, code, event, text):
+def _entry(name: str, code: str, event: Table, text: Table) -> str:
     subject = event["subject"] + (f": {code}" if code else "")
     body = [*event["text"].strip().splitlines()]
     if text:
@@ -45,7 +49,7 @@ def _entry(name, code, event, text):
     return f"-- {message_id(name, code)}\nSubject: {subject}\nDefined-By: ecrlogind\n\n{wrapped}\n"
 
 
-def page():
+def page() -> str:
     """Return the same as a page."""
     source = tomllib.loads(SOURCE.read_text())
     lines = ["# Events and failure codes", ""]
