@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+_NAME = "control.sock"
 _LONGEST_REQUEST = 4096
 _LONGEST_ANSWER = 16 * 1024 * 1024
 
@@ -40,13 +41,13 @@ class Lock:
 
 def listen(directory: Path) -> socket.socket:
     """Return the listening control socket, 0600; the lock must be held, so what stands there is a leftover."""
-    path = directory / "control.sock"
-    path.unlink(missing_ok=True)
+    (directory / _NAME).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     # Born closed: between bind and chmod nobody else may connect. Only the main thread creates files at this time.
     mask = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        with _address(directory) as address:
+            listener.bind(address)
     finally:
         os.umask(mask)
     listener.listen(8)
@@ -75,7 +76,8 @@ def ask(directory: Path, request: Mapping[str, Any], timeout: float) -> Mapping[
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(timeout)
         try:
-            connection.connect(str(directory / "control.sock"))
+            with _address(directory) as address:
+                connection.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         connection.sendall(json.dumps(request).encode() + b"\n")
@@ -83,6 +85,16 @@ def ask(directory: Path, request: Mapping[str, Any], timeout: float) -> Mapping[
         if not isinstance(found, dict):
             raise ValueError("the keeper's answer is no document")  # noqa: TRY004 - as above
         return found
+
+
+@contextmanager
+def _address(directory: Path) -> Iterator[str]:
+    """Yield the socket's address. The kernel takes 107 bytes, and a state directory's name may be longer."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{_NAME}"
+    finally:
+        os.close(descriptor)
 
 
 def _line(connection: socket.socket, most: int) -> bytes:
