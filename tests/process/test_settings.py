@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,7 @@ def problems(said, command):
     [
         (b"\xef\xbb\xbfregistries = ['self']", "begins with a byte order mark", "save it as UTF-8 without BOM"),
         ("registries = [{ account = 'self',\n region = 'self' }]", "line 1", "a table in { } has to stand in one line"),
-        ("[[destinations]]\npath = '/x/y'\nmode = 0640", "line 3", 'a number has no leading zero; write it in quotes: "0640"'),
+        ("[[destinations]]\npath = '/x/y'\nmode = 0640", "line 3", 'write it in quotes: "0640"'),
         ("x = " + "[" * 50_000, "is nested too deeply", "no setting needs more than three levels"),
         ('log = "journal"\n[boot]\nregistries = ["self"]', "boot.registries: stands below [boot]", "move it above"),
         (b"log = '\xff'", "line 1: is not UTF-8", "save it as UTF-8"),
@@ -212,6 +213,18 @@ def test_another_user_s_state_is_below_the_runtime_directory_unless_it_is_named(
     done = somebody.run(*program, "status", env=here)
     assert done.returncode == 3
     assert "1 of 1 logins in place" in done.stdout
+
+
+def test_a_state_directory_may_lie_as_deep_as_directories_can(keeper):
+    keeper.environment["ECRLOGIND_STATE"] = str(keeper.directory.joinpath(*["as deep as that"] * 20))
+    keeper.state = Path(keeper.environment["ECRLOGIND_STATE"])
+    keeper.write_settings(["self"])
+
+    with keeper.running():
+        keeper.wait_for(states={"self": "in_place"})
+        beside = keeper.run("login")
+
+    assert beside.returncode == 0, beside.stderr
 
 
 @pytest.mark.system
