@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from standin import StandIn
 
-LIFETIME = 12.0
+LIFETIME = 8.0
 PATIENCE = 30.0
 
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
@@ -38,10 +38,14 @@ class Disappointed(Exception):  # noqa: N818 - the demo did not show what it is 
     """Something did not come about."""
 
 
-def main() -> int:
-    """Run the demo; return its exit status."""
+def main(*, only_newest: bool = True) -> int:
+    """Run the demo; return its exit status.
+
+    Without *only_newest* the registries go on taking old passwords, which must make the demo fail.
+    """
     with tempfile.TemporaryDirectory(prefix="ecrlogind-demo-") as name, StandIn(Path(name) / "aws") as aws:
         try:
+            aws.world.passwords.only_newest = only_newest
             _show(Path(name), aws)
         except Disappointed as disappointment:
             print(f"\nThe demo failed: {disappointment}", file=sys.stderr)
@@ -51,7 +55,6 @@ def main() -> int:
 
 def _show(directory: Path, aws: StandIn) -> None:
     aws.world.lifetime = LIFETIME
-    aws.world.passwords.only_newest = True
     runner, deploy = directory / "runner" / "config.json", directory / "deploy" / "config.json"
     settings = directory / "config.toml"
     settings.write_text(_settings(runner, deploy, aws.endpoints))
@@ -63,10 +66,10 @@ def _show(directory: Path, aws: StandIn) -> None:
         started_at = time.monotonic()
         ecrlogind("wait", "--timeout", f"{PATIENCE:.0f}s")
         print(f"    in place {time.monotonic() - started_at:.1f} s later")
-        print(_indented(ecrlogind("status")))
-
+        # At once: on a busy machine the renewal is not far.
         first = _password(runner, OWN)
         _expect(aws, OWN, first, "the first password at the registry", taken=True)
+        print(_indented(ecrlogind("status")))
 
         _say(f"A credential lives for {LIFETIME:.0f} s here (at AWS: 12 h). At half its life it is renewed.")
         second = _until(lambda: _other(_password(runner, OWN), first), "a renewal")
@@ -118,6 +121,11 @@ def _daemon(directory: Path, settings: Path) -> Iterator[Callable[..., str]]:
     daemon = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         yield ecrlogind
+    except Disappointed:
+        daemon.kill()
+        print(daemon.communicate()[1], file=sys.stderr)
+        raise
+    else:
         daemon.send_signal(signal.SIGTERM)
         _, log = daemon.communicate(timeout=PATIENCE)
         if daemon.returncode != 0:
@@ -127,8 +135,7 @@ def _daemon(directory: Path, settings: Path) -> Iterator[Callable[..., str]]:
     finally:
         if daemon.poll() is None:
             daemon.kill()
-            _, log = daemon.communicate()
-            print(log, file=sys.stderr)
+            daemon.wait()
 
 
 def _logins(file: Path) -> dict[str, dict[str, str]]:
