@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format picture clean
+.PHONY: help demo test test-long lint format picture wheelhouse clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ format: $(STAMP) ## let ruff format everything
 
 picture: $(STAMP) ## draw docs/demo.svg anew, from a real run of the demo
 	$(BIN)/python docs/picture.py
+
+wheelhouse: $(STAMP) ## all that an install takes, for hosts without an index: dist/wheelhouse, with hashes
+	$(BIN)/python packer/wheelhouse.py dist/wheelhouse
 
 clean: ## take away what the other targets made
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist

@@ -21,6 +21,7 @@ from tests.support.need import need
 
 REPO = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "ecrlogind-tests"
+PACKAGED = ("bin", "ecrlogind", "systemd")
 PACKAGES = ("iproute2", "nftables", "procps", "strace", "acl", "libfaketime")
 
 # As a package would: the files of a package below /usr, what an administrator decides in /etc.
@@ -66,9 +67,8 @@ def installed(dockerd):
     key = _key(underneath, _INSTALL, *_packaged(), *_files(units))
 
     def make(name):
-        wheels = _cached(f"wheel-{_key(*_packaged())}", _make_wheel)
         with tempfile.TemporaryDirectory() as stage:
-            shutil.copytree(wheels, stage, dirs_exist_ok=True)
+            shutil.copy(wheel(), stage)
             shutil.copytree(units, Path(stage, "systemd"))
             run = ["run", "--network", "none", "--volume", f"{stage}:/stage:ro", "--name", f"make-{key}"]
             dockerd.docker(*run, underneath, "sh", "-c", _INSTALL)
@@ -78,15 +78,21 @@ def installed(dockerd):
     return _image(dockerd, f"installed:{key}", make)
 
 
+def wheel():
+    """Return the path of this checkout as a wheel."""
+    [path] = _cached(f"wheel-{_key(*_packaged())}", _make_wheel).glob("*.whl")
+    return path
+
+
 def _packaged():
     """Return what a wheel is made of."""
-    return [REPO / "pyproject.toml", *_files(REPO / "bin"), *_files(REPO / "ecrlogind")]
+    return [REPO / "pyproject.toml", *(file for part in PACKAGED for file in _files(REPO / part))]
 
 
 def _make_wheel(directory):
     # From a copy: a build must not see, nor leave, what else lies in the checkout.
     with tempfile.TemporaryDirectory() as copy:
-        for part in ("bin", "ecrlogind"):
+        for part in PACKAGED:
             shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO / "pyproject.toml", copy)
         for name in ("README.md", "LICENSE"):

@@ -27,6 +27,7 @@ KNOWN_TO_249 = {
         "After": UNITS_NAMED,
         "Before": UNITS_NAMED,
         "StartLimitIntervalSec": SPAN,
+        "ConditionPathExists": r"!?/\S+",
         "CollectMode": "inactive|inactive-or-failed",
     },
     "Install": {"WantedBy": UNITS_NAMED, "Also": UNITS_NAMED},
