@@ -33,7 +33,7 @@ _MEANINGS = (
     ),
     (r"not initialized|no secret key|no public key", Trouble.STORE_FAILED, "set the store up as {user}, and try it"),
     (
-        r"pinentry|decryption failed|locked|passphrase|inappropriate ioctl|autolaunch|freedesktop\.secrets|cancel",
+        r"pinentry|decryption failed|locked|passphrase|inappropriate ioctl|autolaunch|freedesktop\.secrets|cancelled",
         Trouble.STORE_LOCKED,
         "unlock it as {user}, or use a key that needs nobody to be there",
     ),
@@ -55,16 +55,20 @@ _MEANINGS = (
     ),
 )
 
+# What docker says when it asked the registry itself, since it did not reach the daemon, and came to nothing there.
+_ASKED_ITSELF = (Trouble.REGISTRY_UNREACHABLE, Trouble.DOCKER_FAILED)
+
 _SECRET = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 _LONGEST_WORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The programs of the user who runs this process and whose home is *home*."""
+    """The programs of the user who runs this process and whose home is *home*; *path* is where they are looked for."""
 
     home: str
     deadline: Deadline
+    path: str = _PATH
 
     @property
     def user(self) -> str:
@@ -78,7 +82,7 @@ class Programs:
     def environment(self) -> Mapping[str, str]:
         """What they get: the passwd home, whatever HOME said, and where the user's session is, if there is one."""
         variables = {
-            "PATH": _PATH.format(home=self.home),
+            "PATH": self.path.format(home=self.home),
             "HOME": self.home,
             "DOCKER_CONFIG": f"{self.home}/.docker",
             "USER": self.user,
@@ -117,8 +121,10 @@ class Programs:
         username, _, password = base64.b64decode(auth).decode().partition(":")
         command = ["docker", "login", "--username", username, "--password-stdin", host]
         status, said, errors = self._run(command, password, host)
-        if status:
-            raise self._meaning("docker login", said + errors, host, password, auth)
+        if not status:
+            return
+        refused = self._meaning("docker login", said + errors, host, password, auth)
+        raise (self._about_daemon(host) if refused.refusal.code in _ASKED_ITSELF else None) or refused
 
     def logout(self, host: str) -> None:
         """Run `docker logout`; raise RefusedError."""
@@ -126,6 +132,12 @@ class Programs:
         # It ends well even if the store would not let go of it.
         if status or "could not erase" in errors.lower():
             raise self._meaning("docker logout", said + errors, host)
+
+    def _about_daemon(self, host: str) -> RefusedError | None:
+        """Return what keeps the user from the daemon, if that is so."""
+        status, _, errors = self._run(["docker", "version", "--format", "{{.Server.Version}}"], "", host)
+        refused = self._meaning("docker", errors, host)
+        return refused if status and refused.refusal.code in (Trouble.NO_DAEMON, Trouble.DAEMON_DENIED) else None
 
     def _run(self, command: list[str], stdin: str, host: str) -> tuple[int, str, str]:
         program = command[0]
@@ -168,9 +180,9 @@ def _words(said: str, secrets: tuple[str, ...]) -> str:
     """Return the line of what a program *said* that tells most, fit for a log."""
     for secret in filter(None, secrets):
         said = said.replace(secret, "[...]")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("time=")]
     told = [line for line in lines if "error" in line.lower() or "denied" in line.lower()]
-    return _plain(_SECRET.sub("[...]", (told or lines or [""])[0]))
+    return _plain(_SECRET.sub("[...]", (told or lines[-1:] or [""])[0]))
 
 
 def _plain(text: str) -> str:
