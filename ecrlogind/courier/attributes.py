@@ -9,7 +9,8 @@ import stat
 import struct
 from dataclasses import dataclass
 
-from ecrlogind.courier.walk import hand_over
+from ecrlogind.core.dockerconfig import Trouble
+from ecrlogind.courier.refused import RefusedError
 
 _ACL = "system.posix_acl_access"
 _LABEL = "security.selinux"
@@ -72,6 +73,20 @@ class Attributes:
             with contextlib.suppress(OSError):
                 os.setxattr(descriptor, _LABEL, self.label)
         os.fchmod(descriptor, self.mode)
+
+
+def hand_over(descriptor: int, gid: int | None) -> None:
+    """Give a file of ours to the group *gid*; raise RefusedError if we are not of it."""
+    if gid is None or os.fstat(descriptor).st_gid == gid:
+        return
+    try:
+        os.fchown(descriptor, -1, gid)
+    except PermissionError:
+        raise RefusedError(
+            Trouble.WRONG_GROUP,
+            f"uid {os.geteuid()} is not of the group {gid} that the file is to have",
+            f"usermod -aG {gid} USER, or leave `group` out",
+        ) from None
 
 
 def _get(descriptor: int, name: str) -> bytes | None:

@@ -89,7 +89,10 @@ def leftovers(file: File, names: Names, *, alone: bool) -> list[Leftover]:
             swapping = _SWAPPING.fullmatch(rest)
             if not swapping and not _WRITING.fullmatch(rest):
                 continue
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
             if not stat.S_ISREG(status.st_mode) or status.st_uid != file.uid:
                 continue
             if alone or time.time() - status.st_mtime > _OLD_ENOUGH:

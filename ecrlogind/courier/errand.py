@@ -23,6 +23,8 @@ from ecrlogind.courier.walk import Rules, Trail, advice, denied, reach, trail
 # What a look at the place tells: which directory, what text and mode, or why it cannot be told.
 _Glance = tuple[object, ...]
 
+_MOST_TRIES = 100
+
 # Where there is no file, nothing of ours has to go.
 _NOTHING_THERE = frozenset({Trouble.NO_HOME, Trouble.DANGLING_LINK})
 
@@ -85,6 +87,10 @@ class Visit:
         notes: list[Refusal] = []
         with trail() as way:
             try:
+                for _ in range(_MOST_TRIES):
+                    # The directory itself may be removed under us: then there is another way to go.
+                    with contextlib.suppress(FileNotFoundError):
+                        return self._deliver(way, notes)
                 return self._deliver(way, notes)
             except RefusedError as e:
                 refusal = e.refusal

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,9 @@ LARGEST = 16 * 1024 * 1024
 
 # O_NONBLOCK: a FIFO must not hold us. O_NOFOLLOW: links have been followed by the walk.
 READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# How often, and after how many seconds, a lock is asked for.
+_TRIES, _PAUSE = 50, 0.01
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a directory"),
@@ -103,13 +107,29 @@ class File:
             if e.errno != errno.EINVAL:  # some file systems cannot, and need not
                 raise
 
-    def lock(self) -> bool:
-        """Whether no other courier is at work in this directory; while the directory is open, none will be."""
+    def is_alone(self) -> bool:
+        """Whether no other courier is at work in this directory. While this is open, none that asks is."""
         try:
             fcntl.flock(self.directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         return True
+
+    def join(self) -> None:
+        """Be one of those at work: no other is alone from now on.
+
+        Whoever is alone is so for a moment. Anybody who may read the directory can lock it for longer, so the wait is
+        short: without the lock one of two couriers at most starts over.
+        """
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(self.directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+            except OSError:
+                return
+            else:
+                return
 
     def _check(self, status: os.stat_result) -> None:
         mode = status.st_mode

@@ -8,23 +8,21 @@ file; what a kill leaves behind says by its own name what it is (see `beside`).
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ecrlogind.core.dockerconfig import Trouble, Unfit
 from ecrlogind.core.wire import Refusal
-from ecrlogind.courier import beside, kernel
+from ecrlogind.courier import kernel
+from ecrlogind.courier.aside import Aside
 from ecrlogind.courier.attributes import Attributes
-from ecrlogind.courier.beside import Displaced, Leftover, Names, digest
+from ecrlogind.courier.beside import digest
 from ecrlogind.courier.clock import Deadline
-from ecrlogind.courier.file import READ, File, Seen, decode, read_all
+from ecrlogind.courier.file import READ, File, Seen, decode
 from ecrlogind.courier.refused import RefusedError, shown
 
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PAUSE = 0.01
 
 # What the kernel, a file system or a seccomp filter says where there is no renameat2 or no exchange. EPERM may mean
 # something else; the plain rename will say so again.
@@ -49,40 +47,38 @@ class Swap:
     notes: list[Refusal]
     mode: int | None = None
     gid: int | None = None
-    _displaced: list[Displaced] = field(default_factory=list)
-    _held: list[Leftover] = field(default_factory=list)
+    aside: Aside = field(init=False)
 
-    @property
-    def _names(self) -> Names:
-        return Names.beside(self.file.name)
+    def __post_init__(self) -> None:
+        self.aside = Aside(self.file, self.deadline, self.notes)
 
     def run(self, change: Callable[[str], str]) -> Done:
         """Replace the text by what *change* makes of it; raise RefusedError, OSError, Unfit.
 
         *change* returns an equal text if there is nothing to do, and is called again whenever somebody else writes.
         """
-        self._sweep()
+        self.aside.sweep()
         before: str | None = None
         # What was put in place is read back even if the time is over.
         while self.deadline.left or before is not None:
             seen = self.file.read()
-            merged = tuple(self._displaced)
+            merged = tuple(self.aside.displaced)
             try:
                 text = decode(seen.data) if seen else ""
-                wanted = change(self._with_displaced(text))
+                wanted = change(self.aside.merged_into(text))
             except Unfit:
-                if seen is not None and self._somebody_wrote(seen):
+                if seen is not None and self.aside.is_half_written(seen):
                     continue
                 raise
             if wanted == text:
-                self._settle(merged, text, text)
+                self.aside.settle(merged, text, text)
                 changed = seen is not None and self._tighten(seen)
                 return Done(text if before is None else before, text, changed or before is not None)
             if not self.deadline.left:
                 break
             if self._replace(seen, wanted.encode()):
                 before = text if before is None else before
-                self._settle(merged, text, wanted)
+                self.aside.settle(merged, text, wanted)
         raise RefusedError(
             Trouble.CONTENDED,
             f"{shown(self.file.path)}: other programs keep writing it",
@@ -102,10 +98,12 @@ class Swap:
             if seen is None:
                 placed = self._place_new(temporary)
             else:
-                named = self._names.swapping(digest(data), digest(seen.data))
+                named = self.aside.names.swapping(digest(data), digest(seen.data))
                 file.rename(temporary, named)
                 temporary = named
                 placed = self._exchange(temporary, data, seen)
+        except FileNotFoundError:
+            return False  # somebody removed what we wrote
         except BaseException:
             # What was never exchanged is ours; anything else is somebody's and is told by its name.
             if file.peek(temporary) == data:
@@ -130,12 +128,12 @@ class Swap:
                 self._swap_back(temporary, data, seen.data)
                 return False
         if seen.links > 1:
-            self._note(
+            self.aside.note(
                 Trouble.HARD_LINK,
                 f"{shown(file.path)} had other names (hard links), which keep the old text",
                 "make them symbolic links",
             )
-        self._let_go(temporary, read=seen.data, written=data)
+        self.aside.let_go(temporary, read=seen.data, written=data)
         return True
 
     def _swap_back(self, temporary: str, data: bytes, read: bytes) -> None:
@@ -145,15 +143,15 @@ class Swap:
             kernel.exchange(file.directory, temporary, file.name)
         except FileNotFoundError:
             # They removed the file since, and that is their last word: what came out is no longer wanted.
-            self._let_go(temporary, read=file.peek(temporary) or b"", written=data)
+            self.aside.let_go(temporary, read=file.peek(temporary) or b"", written=data)
             return
         if file.peek(temporary) == data:
-            self._let_go(temporary, read=data, written=data)
+            self.aside.let_go(temporary, read=data, written=data)
             return
         # Between the two exchanges somebody wrote over ours. That is the latest, so it belongs under the name; what we
         # kept from view meanwhile is carried over to it.
         kernel.exchange(file.directory, temporary, file.name)
-        self._let_go(temporary, read=read, written=data)
+        self.aside.let_go(temporary, read=read, written=data)
 
     def _place_new(self, temporary: str) -> bool:
         """Give the name to a first file; False if there is one now."""
@@ -188,7 +186,7 @@ class Swap:
                 file.remove(temporary)
                 return False
             file.rename(temporary, file.name)
-            self._note(
+            self.aside.note(
                 Trouble.WEAKER_SWAP,
                 f"{shown(file.path)}: two names cannot be exchanged here (renameat2), so a plain rename was used",
                 "another program's login of the same instant can be lost; a newer kernel or file system helps",
@@ -196,7 +194,7 @@ class Swap:
             if seen is None:
                 return True
             written = file.peek(file.name) or b""
-            return not (self._is_quiet(old) and self._was_changed(old, None, read=seen.data, written=written))
+            return not (self.aside.is_quiet(old) and self.aside.was_changed(old, None, read=seen.data, written=written))
         finally:
             if old >= 0:
                 os.close(old)
@@ -210,7 +208,7 @@ class Swap:
     def _write(self, data: bytes, seen: Seen | None) -> str:
         """Write *data* to a new file beside, flushed and with the attributes that it is to have; return its name."""
         file = self.file
-        name = self._names.writing()
+        name = self.aside.names.writing()
         descriptor = os.open(name, _WRITE, 0o600, dir_fd=file.directory)
         try:
             left = memoryview(data)
@@ -228,120 +226,6 @@ class Swap:
             os.close(descriptor)
         return name
 
-    def _let_go(self, temporary: str, *, read: bytes, written: bytes) -> None:
-        """Unlink what came out and held *read*, unless another program has it open for writing or wrote into it."""
-        file = self.file
-        try:
-            descriptor = os.open(temporary, READ, dir_fd=file.directory)
-        except FileNotFoundError:
-            return
-        try:
-            if not self._is_quiet(descriptor):
-                self._left_beside(temporary, "another program still has it open for writing")
-            elif not self._was_changed(descriptor, temporary, read=read, written=written):
-                file.remove(temporary)
-                if self._is_awaited(descriptor):
-                    # It was opened by its old name in the very moment; it has none any more, but we hold it still.
-                    self._is_quiet(descriptor)
-                    self._was_changed(descriptor, None, read=read, written=written)
-        finally:
-            os.close(descriptor)
-
-    def _was_changed(self, descriptor: int, name: str | None, *, read: bytes, written: bytes) -> bool:
-        """Whether an old file holds something else than was *read*; if so it is remembered, to be merged."""
-        late = read_all(descriptor, self.file.path)
-        if late == read:
-            return False
-        try:
-            self._displaced.append(Displaced(decode(late), decode(read), digest(written), name))
-        except Unfit as e:
-            self._left_beside(name or "what another program wrote", str(e))
-        return True
-
-    def _is_quiet(self, descriptor: int) -> bool:
-        """Whether nobody has an old file open for writing; waits for that until the deadline."""
-        while True:
-            try:
-                if beside.lease(descriptor):
-                    return True
-            except OSError:
-                self._note(
-                    Trouble.NO_LEASE,
-                    f"{shown(self.file.path)}: no leases here, so who is still writing it cannot be known",
-                    "what a program writes in place in that instant can be lost; on a local file system it cannot",
-                )
-                return True
-            if not self.deadline.left:
-                return False
-            time.sleep(_PAUSE)
-
-    @staticmethod
-    def _is_awaited(descriptor: int) -> bool:
-        """Whether a writer waits for our lease; then it is given up, and the writer goes on."""
-        try:
-            if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK:
-                return False
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError:
-            return False
-        return True
-
-    def _somebody_wrote(self, seen: Seen) -> bool:
-        """Whether an unfit text was only half written: wait for whoever writes, and look whether it is another now."""
-        try:
-            descriptor = os.open(self.file.name, READ, dir_fd=self.file.directory)
-        except OSError:
-            return True
-        try:
-            return self._is_quiet(descriptor) and read_all(descriptor, self.file.path) != seen.data
-        finally:
-            os.close(descriptor)
-
-    # --- before and after
-
-    def _sweep(self) -> None:
-        """Remove what earlier couriers left behind, and take up what must be merged first."""
-        file = self.file
-        for left in beside.leftovers(file, self._names, alone=file.lock()):
-            if left.new is None or left.old is None:
-                file.remove(left.name)
-                continue
-            descriptor = os.open(left.name, READ, dir_fd=file.directory)
-            try:
-                if not _is_closed(descriptor):
-                    self._held.append(left)
-                    self._left_beside(left.name, "another program still has it open for writing")
-                    continue
-                data = read_all(descriptor, left.name)
-                if digest(data) in (left.new, left.old):
-                    file.remove(left.name)
-                else:
-                    self._displaced.append(Displaced(decode(data), "", left.new, left.name))
-            except Unfit as e:
-                self._left_beside(left.name, str(e))
-            finally:
-                os.close(descriptor)
-
-    def _with_displaced(self, text: str) -> str:
-        for each in tuple(self._displaced):
-            try:
-                text = each.onto(text)
-            except Unfit as e:
-                self._displaced.remove(each)
-                self._left_beside(each.name or "what another program wrote", str(e))
-        return text
-
-    def _settle(self, merged: tuple[Displaced, ...], before: str, now: str) -> None:
-        """Let go of what was displaced and is *merged*. What is still being written must later be merged into *now*."""
-        for each in merged:
-            if each in self._displaced:
-                self._displaced.remove(each)
-                if each.name is not None:
-                    self.file.remove(each.name)
-        for left in self._held if before != now else ():
-            if left.new == digest(before.encode()) and left.old is not None:
-                self.file.rename(left.name, self._names.swapping(digest(now.encode()), left.old))
-
     def _tighten(self, seen: Seen) -> bool:
         """Give a file whose text is right the attributes that it shall have."""
         wanted = seen.attributes.wanted(self.mode, self.gid)
@@ -353,22 +237,3 @@ class Swap:
             return Attributes.of(descriptor) != seen.attributes
         finally:
             os.close(descriptor)
-
-    def _left_beside(self, name: str, why: str) -> None:
-        self._note(
-            Trouble.LEFT_BESIDE,
-            f"{shown(name)} stays beside {shown(self.file.path)}: {why}",
-            f"it is merged once that ends; see who has it open: fuser -v {shown(self.file.path)}",
-        )
-
-    def _note(self, code: Trouble, message: str, hint: str) -> None:
-        note = Refusal(code, message, hint)
-        if note not in self.notes:
-            self.notes.append(note)
-
-
-def _is_closed(descriptor: int) -> bool:
-    try:
-        return beside.lease(descriptor)
-    except OSError:
-        return True

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ecrlogind.core.dockerconfig import Trouble
+from ecrlogind.courier.attributes import hand_over
 from ecrlogind.courier.refused import RefusedError, refused, shown
 
 _MOST_LINKS = 40  # as the kernel's own walk
@@ -294,17 +295,3 @@ def _make(here: int, name: str, rules: Rules) -> None:
         os.fsync(parent)
     finally:
         os.close(parent)
-
-
-def hand_over(descriptor: int, gid: int | None) -> None:
-    """Give a file of ours to the group *gid*; raise RefusedError if we are not of it."""
-    if gid is None or os.fstat(descriptor).st_gid == gid:
-        return
-    try:
-        os.fchown(descriptor, -1, gid)
-    except PermissionError:
-        raise RefusedError(
-            Trouble.WRONG_GROUP,
-            f"uid {os.geteuid()} is not of the group {gid} that the file is to have",
-            f"usermod -aG {gid} USER, or leave `group` out",
-        ) from None

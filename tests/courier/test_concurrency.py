@@ -203,6 +203,118 @@ def test_docker_loses_nothing_when_each_exchange_is_held_up(plain, docker, tmp_p
     assert list(plain.auths()) == [HOST]
 
 
+def held_up(home, how, log):
+    """Send a courier whose first exchange is held up; return the process once it has come there."""
+    need(shutil.which("strace"), "strace")
+    prefix = ("strace", "-qq", "-o", log, "-e", "trace=renameat2,openat", "-e", f"inject=renameat2:{how}:when=1")
+    process = home.start(home.errand(deadline=30), prefix=prefix)
+    # Its name says that it is about to be exchanged: NEW.OLD.RANDOM, and no more `new`.
+    assert eventually(lambda: [name for name in home.beside() if ".new." not in name])
+    return process
+
+
+def put(home, text):
+    """Write a config.json as docker does: beside, then a rename over."""
+    (home.docker / "docker's").write_text(text)
+    (home.docker / "docker's").rename(home.config)
+
+
+def exchanges(log):
+    return [line for line in log.read_text().splitlines() if "RENAME_EXCHANGE" in line]
+
+
+def test_what_was_written_just_before_the_exchange_is_swapped_back_at_once(plain, tmp_path):
+    plain.write(config(**{"quay.io": "x"}))
+    process = held_up(plain, "delay_enter=700000", tmp_path / "log")
+
+    put(plain, config(**{"ghcr.io": "x"}))
+    out, _ = process.communicate(timeout=30)
+
+    assert decode(Report, out).refusal is None
+    assert plain.auths() == {"ghcr.io": "x", HOST: "new"}
+    assert plain.beside() == []
+    first, second, third = exchanges(tmp_path / "log")
+    calls = (tmp_path / "log").read_text().splitlines()
+    # Between the two exchanges there is nothing but the look at what came out.
+    assert [line.partition("(")[0] for line in calls[calls.index(first) + 1 : calls.index(second)]] == ["openat"]
+    assert first.partition("=")[0] == second.partition("=")[0] != third.partition("=")[0]
+
+
+def test_what_was_written_before_and_after_the_exchange_is_both_kept(plain, tmp_path):
+    plain.write(config(**{"quay.io": "x", "gone.example": "x", "later.example": "x"}))
+    process = held_up(plain, "delay_enter=700000:delay_exit=700000", tmp_path / "log")
+
+    put(plain, config(**{"quay.io": "x", "later.example": "x"}))
+    assert eventually(lambda: HOST in plain.auths())
+    # Docker read ours, so the first change is not in what it writes now.
+    ours = json.loads(plain.config.read_text())
+    del ours["auths"]["later.example"]
+    ours["auths"]["ghcr.io"] = {"auth": auth("x")}
+    put(plain, json.dumps(ours))
+    out, _ = process.communicate(timeout=30)
+
+    assert decode(Report, out).refusal is None
+    assert plain.auths() == {"quay.io": "x", "ghcr.io": "x", HOST: "new"}
+    assert plain.beside() == []
+
+
+def test_a_file_that_is_removed_after_the_exchange_was_removed_on_purpose(plain, tmp_path):
+    plain.write(config(**{"quay.io": "x"}))
+    process = held_up(plain, "delay_enter=700000:delay_exit=700000", tmp_path / "log")
+
+    put(plain, config(**{"ghcr.io": "x"}))
+    assert eventually(lambda: HOST in plain.auths())
+    plain.config.unlink()
+    out, _ = process.communicate(timeout=30)
+
+    assert decode(Report, out).refusal is None
+    assert plain.auths() == {HOST: "new"}
+    assert plain.beside() == []
+
+
+def test_a_writer_that_opened_it_in_the_very_moment_of_the_lease_is_still_merged(plain, tmp_path):
+    """It found the old inode by its name, and waits for the lease to go while that name is unlinked."""
+    plain.write(config(**{"quay.io": "before"}))
+    # A second name of the same inode plays the part of a lookup that was made in time.
+    process = held_up(plain, "delay_enter=300000", tmp_path / "log")
+    process.communicate(timeout=30)
+
+    plain.write(config(**{"quay.io": "before"}))
+    os.link(plain.config, plain.path / "found before")
+    need(shutil.which("strace"), "strace")
+    slow = (
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=unlinkat",
+        "-e",
+        "inject=unlinkat:delay_enter=1500000:when=1",
+    )
+    process = plain.start(plain.errand(deadline=30), prefix=slow)
+    assert eventually(lambda: HOST in plain.auths() and plain.beside())
+    # Open for writing while the lease is held: the kernel lets it wait.
+    time.sleep(0.3)
+    (plain.path / "found before").write_text(config(**{"quay.io": "after"}))
+    out, _ = process.communicate(timeout=30)
+
+    assert decode(Report, out).refusal is None
+    assert plain.auths() == {"quay.io": "after", HOST: "new"}
+    assert plain.beside() == []
+
+
+def test_a_directory_that_is_removed_under_a_courier_is_made_again(plain, tmp_path):
+    plain.write(config(**{"quay.io": "x"}))
+    process = held_up(plain, "delay_enter=700000", tmp_path / "log")
+
+    shutil.rmtree(plain.docker)
+    out, _ = process.communicate(timeout=30)
+
+    assert decode(Report, out).refusal is None
+    assert plain.auths() == {HOST: "new"}
+
+
 # --- writers that open the file in place
 
 

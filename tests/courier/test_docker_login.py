@@ -187,7 +187,7 @@ def test_a_helper_that_is_not_there_has_a_name(home):
         ("exit status 2: gpg: public key decryption failed: Inappropriate ioctl for device", "store_locked"),
         ("Cannot autolaunch D-Bus without X11 $DISPLAY", "store_locked"),
         ("pass not initialized: exit status 1: Error: password store is empty", "store_failed"),
-        ("gpg: decryption failed: No secret key", "store_failed"),
+        ("gpg: decryption failed: No secret key", "store_locked"),
         ("something else", "store_failed"),
     ],
 )
