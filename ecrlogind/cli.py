@@ -74,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     text = "print kubelet's CredentialProviderConfig for the registries configured"
     with_config(command("credential-provider-config", f"{configured}:provider_config", text))
 
+    text = "say why a pull would fail on this host"
+    example = "ecrlogind doctor 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:v1"
+    doctor = with_config(command("doctor", "commands.doctoring:doctor", text, example))
+    doctor.add_argument("--user", metavar="USER", help="for whom, as root (default: whoever asks)")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.add_argument("images", metavar="IMAGE", nargs="*", help="the image that cannot be pulled")
+
     text = "print the least IAM policies for the registries configured"
     policy = with_config(command("policy", "commands.policies:policy", text, "ecrlogind policy --terraform"))
     policy.add_argument("--write-access", action="store_true", help="allow pushing too")

@@ -7,10 +7,12 @@ import http.client
 import json
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from ecrlogind.core.refusal import Code
+from ecrlogind.core.wire import Refusal
 from ecrlogind.issuer.proxies import Proxies
 from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
 from ecrlogind.issuer.transport import Transport
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from ecrlogind.core.wire import Aws, Probe, Refusal
+    from ecrlogind.core.wire import Aws, Probe
     from ecrlogind.issuer.sockets import Reply
 
 MANIFESTS = (
@@ -27,6 +29,7 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 
+_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
 _CHALLENGE = re.compile(r'(realm|service|scope)="([^"]*)"')
 
 
@@ -54,9 +57,43 @@ def probe(asked: Probe, transport: Transport, endpoint: str | None = None) -> Re
 
 def ask_registry(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Refusal | None:
     """Probe from this very process, within *patience*: the doctor's way."""
+    return probe(asked, _transport(aws, environment, patience), aws.endpoints.get("registry"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """How far a pull of one image comes: to its manifest's *digest*, or to a *refusal*, or to *no_layers*."""
+
+    digest: str | None = None
+    refusal: Refusal | None = None
+    no_layers: Refusal | None = None
+
+
+def pull(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Pulled:
+    """Go the way of a pull of the first of the images, from this very process: manifest, then where layers come from.
+
+    Layers are not of the registry but of S3, whither it sends with a redirect: a network that lets the one through may
+    well not let the other.
+    """
+    transport = _transport(aws, environment, patience)
+    registry = _Registry(asked, transport, aws.endpoints.get("registry"))
+    [image] = asked.images
+    try:
+        registry.log_in()
+        digest, blob = registry.look_up(image)
+    except Failed as failure:
+        return Pulled(refusal=failure.refusal)
+    try:
+        if blob is not None:
+            registry.reach(image, blob)
+    except Failed as failure:
+        return Pulled(digest, no_layers=failure.refusal)
+    return Pulled(digest)
+
+
+def _transport(aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Transport:
     until = time.monotonic() + patience.total_seconds()
-    transport = Transport(until, Proxies(aws.proxy, environment), aws.ca)
-    return probe(asked, transport, aws.endpoints.get("registry"))
+    return Transport(until, Proxies(aws.proxy, environment), aws.ca)
 
 
 class _Registry:
@@ -72,7 +109,28 @@ class _Registry:
         """Do what ``docker login`` does; raise Failed."""
         self._expect_ok(self._get("/v2/"))
 
-    def find(self, image: str) -> None:
+    def look_up(self, image: str) -> tuple[str | None, str | None]:
+        """Return the digest of *image* and that of something it is made of; raise Failed."""
+        reply = self.find(image)
+        digest = reply.headers.get("docker-content-digest")
+        try:
+            parts = json.loads(reply.body)
+            if "manifests" in parts:
+                child = parts["manifests"][0]["digest"]
+                parts = json.loads(self.find(f"{_split(image)[0]}@{child}").body)
+            blob = parts["config"]["digest"]
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            blob = None
+        return digest, blob if isinstance(blob, str) and _DIGEST.fullmatch(blob) else None
+
+    def reach(self, image: str, blob: str) -> None:
+        """Ask whom the registry names for *blob*, as far as its answer; raise Failed if there is none."""
+        reply = self._get(f"/v2/{quote(_split(image)[0])}/blobs/{blob}", Range="bytes=0-0")
+        target = urlsplit(reply.headers.get("location", ""))
+        if reply.status // 100 == http.client.TEMPORARY_REDIRECT // 100 and target.hostname:
+            self._transport.send("GET", f"{target.scheme}://{target.netloc}/", {})
+
+    def find(self, image: str) -> Reply:
         """Ask for the manifest of *image*; raise Failed. It is a GET: only a body says which action is missing."""
         name, reference = _split(image)
         reply = self._get(f"/v2/{quote(name)}/manifests/{quote(reference, safe=':')}", Accept=MANIFESTS)
@@ -91,6 +149,7 @@ class _Registry:
                 hint="Check `images` of this registry. The login itself is good.",
             )
         self._expect_ok(reply)
+        return reply
 
     def _get(self, path: str, **headers: str) -> Reply:
         if not self._public:

@@ -1,0 +1,36 @@
+"""config.json: whether docker can read all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ecrlogind.core import dockerconfig
+from ecrlogind.core.document import Unfit
+from ecrlogind.doctor.evidence import Evidence
+from ecrlogind.doctor.finding import Finding
+
+
+def check(evidence: Evidence) -> Iterator[Finding]:
+    """Take every user's file apart as clients do."""
+    for user in evidence.users:
+        path = user.docker_file
+        text = user.file(path).text
+        if text is None:
+            continue
+        try:
+            bad = dockerconfig.bad_entries(text)
+        except Unfit as unfit:
+            yield Finding(
+                str(unfit.code),
+                f"{path}: {unfit}",
+                "docker warns and pulls as nobody, podman stops; ecrlogind leaves such a file alone",
+                unfit.hint,
+            )
+            continue
+        for key in bad:
+            yield Finding(
+                "bad_entry",
+                f"{path}: the entry for {ascii(key)[1:-1]} cannot be decoded",
+                "one such entry spoils what comes after it: docker warns and drops logins, docker-py stops",
+                f"docker --config {path.removesuffix('/config.json')} logout {ascii(key)[1:-1]}, or take the entry out",
+            )

@@ -1,0 +1,21 @@
+"""A finding: one reason why a pull would fail, or soon will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ecrlogind.doctor.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line each: *what* is so, *why* it matters, what *to_do*. *code* is stable. All of it plain ASCII."""
+
+    code: str
+    what: str
+    why: str
+    to_do: str
+
+
+Check = Callable[[Evidence], Iterator[Finding]]
