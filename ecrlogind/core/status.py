@@ -5,14 +5,18 @@ Nothing in here is ever set by hand: every word is derived from outcomes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ecrlogind.core.credential import SinceBoot
-from ecrlogind.core.plan import CONFLICT, Desired, Login, call_for
+from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.dockerconfig import digest
+from ecrlogind.core.plan import CONFLICT, Desired, Login, auth_of, call_for
 from ecrlogind.core.refusal import can_be_cured_by_waiting
+from ecrlogind.core.registry import Registry
 from ecrlogind.core.settings import Destination, Ready, Settings, Via
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.wire import Call, Instance, Refusal, Was
@@ -20,6 +24,8 @@ from ecrlogind.core.wire import Call, Instance, Refusal, Was
 VERSION = 1
 
 NO_USER = "no_user"
+# The issuer begins so where AWS named the action that is missing.
+_ACTION = re.compile(r"([a-z0-9-]+:[A-Za-z]+) is denied to ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,15 @@ def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
         return ("foreign" if found.was is Was.FOREIGN else "drifted"), None
     if not standing.holds(facts.now):
         return "expired", standing.refusal
+    if standing.follows_useless and delivery.confirmed.get(login.host) not in ("helper", _digest(standing.credential)):
+        return "pending", None  # what stands there is ours, but of no use: the courier is on its way
     if found.shadow is not None:
         return "shadowed", found.shadow
     return "in_place", None
+
+
+def _digest(credential: Credential) -> str:
+    return digest(auth_of(credential).reveal())
 
 
 def no_user(destination: Destination) -> Refusal:
@@ -228,12 +240,27 @@ def line(found: Mapping[str, Any], now: datetime) -> str:
     if found["problem"] is not None:
         text += f"; {found['problem']['message']}"
     elif broken := next((row for row in rows if row["error"] is not None), None):
-        text += f"; {broken['registry']} at {broken['destination']}: {broken['error']['message']}"
+        text += f"; {_place(broken)}: {_reason(broken['error'])}"
     else:
         times = [row["renew_at"] for row in found["registries"] if row["renew_at"]]
         if times:
             text += f"; next renewal in {span(datetime.fromisoformat(min(times)) - now)}"
     return text.encode("ascii", "replace").decode()
+
+
+def _place(login: Mapping[str, Any]) -> str:
+    """Return a login's registry as people say it: ``210987654321 us-east-1``."""
+    with suppress(ValueError):
+        registry = Registry.parse(login["host"] or "")
+        return f"{registry.account} {registry.region}" if registry.account else registry.host
+    return str(login["host"] or login["registry"])
+
+
+def _reason(error: Mapping[str, str]) -> str:
+    """Return an error in few words: ``access denied (ecr:GetAuthorizationToken)``."""
+    action = _ACTION.match(error["message"])
+    what = f" ({action[1]})" if action else f": {error['message']}"
+    return error["code"].replace("_", " ") + what
 
 
 def span(length: timedelta) -> str:

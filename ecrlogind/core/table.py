@@ -55,10 +55,11 @@ def _head(document: Mapping[str, Any], now: datetime, paint: Paint, *, running: 
     verdict = document["verdict"] if running else "not running"
     done = sum(login["state"] in ("in_place", "foreign") for login in document["logins"])
     ready = "" if document["ready"] else ", still starting"
-    yield f"ecrlogind: {paint(verdict, verdict)}{ready}; {done} of {len(document['logins'])} logins in place"
-    updated_at = datetime.fromisoformat(document["updated_at"])
-    if not running or now - updated_at > _OLD_WORD:
-        yield f"  as of {document['updated_at']}, {span(now - updated_at)} ago: the keeper has said nothing since"
+    age = now - datetime.fromisoformat(document["updated_at"])
+    said = f"{done} of {len(document['logins'])} logins in place, as of {span(age)} ago"
+    yield f"ecrlogind: {paint(verdict, verdict)}{ready}; {said}"
+    if not running or age > _OLD_WORD:
+        yield f"  the keeper has said nothing since {document['updated_at']}"
     if problem := document["problem"]:
         yield f"  {paint(problem['code'], 'failing')}: {problem['message']}"
         yield f"  -> {problem['hint']}"

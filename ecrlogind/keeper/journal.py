@@ -107,7 +107,7 @@ def _fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> M
 
 
 def _sentence(hint: str) -> str:
-    return f"{hint[:1].upper()}{hint[1:]}."
+    return f"{hint[:1].upper()}{hint[1:].rstrip('.')}."
 
 
 def _field(name: str, value: str) -> bytes:
