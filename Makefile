@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format picture wheelhouse clean
+.PHONY: help demo prepare test test-long lint format picture wheelhouse clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,12 +20,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## watch the real daemon log in, renew and heal, against a stand-in AWS
 	@$(BIN)/python -m standin.demo
 
-test: $(STAMP) ## all tests; as root on Debian or Ubuntu it installs what the system tests need
-	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then tests/support/prepare.sh; fi
+# The root file system of the booted machines is made before any test's time runs.
+prepare: $(STAMP)
+	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then \
+	    tests/support/prepare.sh && $(BIN)/python -m tests.support.image; fi
+
+test: prepare ## all tests; as root on Debian or Ubuntu it installs what the system tests need
 	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup
 
-test-long: $(STAMP) ## the long forms: bounded, but too long for every commit
-	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then tests/support/prepare.sh; fi
+test-long: prepare ## the long forms: bounded, but too long for every commit
 	$(BIN)/python -m pytest -m long --timeout 7200
 
 lint: $(STAMP) ## ruff, mypy and the rooms' rules, which are tests too
