@@ -41,6 +41,7 @@ class Standing:
     """How one call stands: the credential held for it, if any, and how asking for the next one goes.
 
     *rejections* counts the credentials in a row that a registry would not take although they had not expired.
+    *follows_useless* says that the credential before this one was of no use any more: it had expired or was rejected.
     """
 
     credential: Credential | None = None
@@ -49,6 +50,7 @@ class Standing:
     failing_since: SinceBoot | None = None
     retry_at: SinceBoot = timedelta(0)
     rejections: int = 0
+    follows_useless: bool = False
 
     @property
     def due_at(self) -> SinceBoot:
@@ -72,6 +74,7 @@ class Standing:
                 renew_at=now + renewal.due_after(answer.lifetime, draw),
             ),
             rejections=self.rejections,
+            follows_useless=self.rejections > 0 or not self.holds(now),
         )
 
     def checked(self, checkup: Checkup, *, floor: timedelta) -> Standing:

@@ -100,3 +100,29 @@ def test_after_a_renewal_the_new_credential_is_asked_about():
 
     assert len(world.ecr.given) == 2
     assert len(world.ecr.checked) == 2
+
+
+def test_a_login_that_was_of_no_use_is_not_called_in_place_before_the_next_is_delivered():
+    world = world_of(A)
+    world.settle()
+    world.ecr.revoked.add(world.ecr.given[0][1])
+    world.homes.slow = True
+
+    world.live(hours=1, seconds=2)
+
+    assert len(world.ecr.given) == 2
+    assert world.states() == {(A, "user:root"): "pending"}
+    world.homes.slow = False
+    world.settle()
+    assert world.states() == {(A, "user:root"): "in_place"}
+
+
+def test_a_login_whose_credential_is_renewed_in_time_stays_in_place_until_the_next_is_delivered():
+    world = world_of(A)
+    world.settle()
+    world.homes.slow = True
+
+    world.live(hours=7)
+
+    assert len(world.ecr.given) == 2
+    assert world.states() == {(A, "user:root"): "in_place"}
