@@ -59,7 +59,8 @@ def failed(code: Code, message: str, *, hint: str | None = None, retry_after: ti
     return Failed(Refusal(code, clean(message, 2 * LONGEST_QUOTE), hint or HINTS[code], retry_after))
 
 
-_LONG_RUN = re.compile(r"[A-Za-z0-9+/=]{64,}")
+# A token, as it is or as it stands in a URL; or a web identity's, whose three parts may each be shorter.
+_LONG_RUN = re.compile(r"(?:[A-Za-z0-9+/=]|%[0-9A-Fa-f]{2}){64,}|eyJ[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 
 
 def clean(text: object, longest: int = LONGEST_QUOTE) -> str:

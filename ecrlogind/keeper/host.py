@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -100,6 +101,7 @@ class Host:
         self._answers = Answers(self.state)
         self._published: dict[tuple[int, str], str] | None = None
         self._unpublished: tuple[Refusal, ...] = ()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold every password
         sweep(self.state)
         self._store = Store(self.state / "credentials", boot_id())
         self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
