@@ -292,7 +292,11 @@ def _delivery(delivery: Delivery, want: _Wanted, now: SinceBoot) -> tuple[Send |
         delivered={host: known for host, known in delivery.delivered.items() if known},
         expelled=expelled,
         # What stands there before our first delivery since boot is a leftover, not a job's login.
-        replace=tuple(host for host in digests if destination.on_login == "replace" or host not in delivery.delivered),
+        replace=tuple(
+            host
+            for host in digests
+            if destination.on_login == "replace" or host not in delivery.delivered or host in delivery.awaited
+        ),
         fix_shadows=destination.on_shadow == "fix",
         mode=want.file.mode,
         gid=want.file.gid,

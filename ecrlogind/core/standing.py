@@ -181,13 +181,15 @@ class Sighting:
 class Delivery:
     """How one file stands.
 
-    *delivered* maps our hosts to the digests of what was ever delivered there since boot, newest first. *found* is what
-    the last courier said, None before the first. *errand* is what it was sent for. *look_at* is when to send one to
+    *delivered* maps our hosts to the digests of what was ever delivered there since boot, newest first. *awaited* are
+    those of them that no courier has come back from yet with anything but a refusal. *found* is what the last one
+    said, None before the first. *errand* is what it was sent for. *look_at* is when to send one to
     look, whatever else; it is due at once after an event.
     """
 
     file: File
     delivered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    awaited: tuple[str, ...] = ()
     foreign: Mapping[str, Sighting] = field(default_factory=dict)
     found: Mapping[str, Found] | None = None
     confirmed: Mapping[str, str] = field(default_factory=dict)
@@ -203,12 +205,13 @@ class Delivery:
         A host that is to be removed stays known until a report says that it is gone.
         """
         known = dict(self.delivered)
+        awaited = (*self.awaited, *(host for host in digests if host not in known))
         for host, digest in digests.items():
             others = tuple(each for each in known.get(host, ()) if each != digest)
             known[host] = (digest, *others)[:REMEMBERED]
         for host in removed:
             known.setdefault(host, ())
-        return self if known == self.delivered else replace(self, delivered=known)
+        return self if known == self.delivered else replace(self, delivered=known, awaited=awaited)
 
     def reported(
         self,
@@ -221,12 +224,14 @@ class Delivery:
         look_at: SinceBoot,
     ) -> Delivery:
         """Return how the file stands after the courier with *errand* and *digests* came back. *wall* is Unix time."""
+        awaited = tuple(host for host in self.awaited if host not in report.found and host not in errand.remove)
         if report.refusal is not None:
             failures = self.failures + 1
             return replace(
                 self,
+                awaited=awaited,
                 found=dict(report.found),
-                confirmed={},
+                confirmed={host: digest for host, digest in digests.items() if host in report.found},
                 refusal=report.refusal,
                 failures=failures,
                 retry_at=now + retry_after(failures, EAGER_CAP, 1.0),
@@ -239,6 +244,7 @@ class Delivery:
         return replace(
             self,
             delivered={host: known for host, known in self.delivered.items() if host not in errand.remove},
+            awaited=awaited,
             foreign=foreign,
             found=dict(report.found),
             confirmed=dict(digests),

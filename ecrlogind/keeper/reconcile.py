@@ -282,7 +282,7 @@ class Reconciler:
             look_at=now + _look_after(returned),
         )
         self._deliveries[path] = after
-        if (after.delivered, after.foreign) != (before.delivered, before.foreign):
+        if (after.delivered, after.awaited, after.foreign) != (before.delivered, before.awaited, before.foreign):
             self._store.keep_delivery(after)
         self._tell_all(of_report(before, returned.sent.errand, report))
         if report.refusal is None:

@@ -34,6 +34,7 @@ class _Delivery:
     boot: str
     file: File
     delivered: Mapping[str, tuple[str, ...]]
+    awaited: tuple[str, ...]
     foreign: Mapping[str, Sighting]
 
 
@@ -86,7 +87,7 @@ class Store:
             case ".delivery":
                 other = _unsealed(_Delivery, path)
                 if other.boot == self._boot:
-                    held.deliveries.append(Delivery(other.file, other.delivered, other.foreign))
+                    held.deliveries.append(Delivery(other.file, other.delivered, other.awaited, other.foreign))
                 return other.boot == self._boot
             case ".instance":
                 where = _unsealed(_Instance, path)
@@ -109,7 +110,7 @@ class Store:
 
     def keep_delivery(self, delivery: Delivery) -> None:
         """Keep what was delivered to a file, and what foreign logins stand there."""
-        kept = _Delivery(self._boot, delivery.file, delivery.delivered, delivery.foreign)
+        kept = _Delivery(self._boot, delivery.file, delivery.delivered, delivery.awaited, delivery.foreign)
         self._seal(self._of_path(delivery.file.path), kept)
 
     def forget_delivery(self, path: str) -> None:

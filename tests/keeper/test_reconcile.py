@@ -326,6 +326,21 @@ def test_the_first_delivery_after_a_boot_replaces_what_was_left_there():
     assert world.states() == {(A, "user:root"): "in_place"}
 
 
+def test_the_first_delivery_replaces_it_also_if_it_was_refused_at_first_and_by_an_earlier_keeper():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+    world.homes.files[ROOT] = json.dumps({"auths": {A: auth("from-the-image")}})
+    world.homes.closed[ROOT] = Refusal("read_only", "nothing can be written there", "mount it writable")
+    world.settle()
+    world.start()
+    world.settle()
+    world.homes.closed.clear()
+
+    world.live(minutes=1)
+
+    assert world.states() == {(A, "user:root"): "in_place"}
+    assert world.auths() != {A: auth("from-the-image")}
+
+
 def test_a_user_that_does_not_exist_yet_is_pending_and_logged_in_once_it_does():
     world = World(registries=[A], destinations=[{"user": "root"}, {"user": "late"}])
     world.settle()
