@@ -18,8 +18,9 @@ from ecrlogind.courier.refused import RefusedError
 # Where a login shell of the user's looks too: helpers are put there by hand. A user's own directories come last.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin:{home}/.local/bin:{home}/bin"
 
-# The very words by which clients tell this from a failure (docker-credential-helpers, credentials/error.go).
-_NOT_FOUND = "credentials not found in native keychain"
+# The very words by which clients tell this from a failure (docker-credential-helpers, credentials/error.go), and what
+# the one for pass says between the two files that it removes.
+_NOT_FOUND = ("credentials not found in native keychain", "no usernames for")
 _TOKEN = "<token>"  # noqa: S105  # the user name under which docker keeps an identity token
 
 # What docker and helpers say when they fail, in the order in which it is looked for: they nest each other's errors.
@@ -31,7 +32,7 @@ _MEANINGS = (
         Trouble.NO_DAEMON,
         "start it: systemctl start docker; it is tried again",
     ),
-    (r"not initialized|no secret key|no public key", Trouble.STORE_FAILED, "set the store up as {user}, and try it"),
+    (r"not initialized|no public key", Trouble.STORE_FAILED, "set the store up as {user}, and try it"),
     (
         r"pinentry|decryption failed|locked|passphrase|inappropriate ioctl|autolaunch|freedesktop\.secrets|cancelled",
         Trouble.STORE_LOCKED,
@@ -100,7 +101,7 @@ class Programs:
         """Return the entry that the store behind *helper* has for *host*, as it would stand under `auths`."""
         program = f"docker-credential-{helper}"
         status, said, errors = self._run([program, "get"], host, host)
-        if status and _NOT_FOUND in said:
+        if status and any(words in said for words in _NOT_FOUND):
             return None
         try:
             if status:
