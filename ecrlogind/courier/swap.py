@@ -125,7 +125,7 @@ class Swap:
                     raise
                 return self._rename_over(temporary, seen)
             if file.peek(temporary) != seen.data:
-                self._swap_back(temporary, data, seen.data)
+                self._swap_back(temporary, data)
                 return False
         if seen.links > 1:
             self.aside.note(
@@ -136,8 +136,8 @@ class Swap:
         self.aside.let_go(temporary, read=seen.data, written=data)
         return True
 
-    def _swap_back(self, temporary: str, data: bytes, read: bytes) -> None:
-        """Undo an exchange that pushed out another version than the one that was *read*."""
+    def _swap_back(self, temporary: str, data: bytes) -> None:
+        """Undo an exchange of *data* that pushed out another version than the one that was read."""
         file = self.file
         try:
             kernel.exchange(file.directory, temporary, file.name)
@@ -145,13 +145,8 @@ class Swap:
             # They removed the file since, and that is their last word: what came out is no longer wanted.
             self.aside.let_go(temporary, read=file.peek(temporary) or b"", written=data)
             return
-        if file.peek(temporary) == data:
-            self.aside.let_go(temporary, read=data, written=data)
-            return
-        # Between the two exchanges somebody wrote over ours. That is the latest, so it belongs under the name; what we
-        # kept from view meanwhile is carried over to it.
-        kernel.exchange(file.directory, temporary, file.name)
-        self.aside.let_go(temporary, read=read, written=data)
+        # If somebody wrote over ours between the two exchanges, that is what came out now: it is merged like the rest.
+        self.aside.let_go(temporary, read=data, written=data)
 
     def _place_new(self, temporary: str) -> bool:
         """Give the name to a first file; False if there is one now."""

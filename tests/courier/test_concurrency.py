@@ -1,6 +1,7 @@
 """Other programs write the file at the same moment, and lose nothing."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -480,8 +481,6 @@ def test_a_file_that_only_looks_like_ours_is_not_swept(plain):
 
 
 def test_while_another_courier_may_be_at_work_only_old_leftovers_are_swept(plain):
-    import fcntl
-
     plain.write("{}")
     young, old = (plain.docker / f".ecrlogind.587cb980.new.{n:016x}" for n in range(2))
     for each in (young, old):
@@ -495,6 +494,21 @@ def test_while_another_courier_may_be_at_work_only_old_leftovers_are_swept(plain
 
     os.close(directory)
     plain.send()
+    assert plain.beside() == []
+
+
+def test_what_a_courier_is_about_to_exchange_is_not_swept_by_a_later_one(plain, tmp_path):
+    plain.write("{}")
+    directory = os.open(plain.docker, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_SH)  # one that was at work before both
+    process = held_up(plain, "delay_enter=1500000", tmp_path / "log")
+    os.close(directory)
+    [about_to_be_exchanged] = plain.beside()
+
+    plain.send({HOST: "from the later one"})
+
+    assert about_to_be_exchanged in plain.beside()
+    process.communicate(timeout=30)
     assert plain.beside() == []
 
 

@@ -191,6 +191,21 @@ def test_through_pipes_a_watch_cannot_be_passed_and_the_report_comes_all_the_sam
 
 
 @pytest.mark.system
+def test_a_file_that_cannot_be_read_is_watched_by_way_of_its_directory(other_homes):
+    theirs = other_homes(61_021)
+    for mend in (lambda: os.chown(theirs.config, 61_021, 61_021), theirs.config.unlink):
+        theirs.write("{}")
+        os.chown(theirs.config, 0, 0)
+        report, descriptor = theirs.watch()
+        assert report.refusal.code == Trouble.WRONG_OWNER
+        assert not is_ready(descriptor)
+
+        mend()
+
+        assert is_ready(descriptor, within=2)
+
+
+@pytest.mark.system
 def test_without_a_free_inotify_instance_the_report_says_so(plain):
     plain.docker.mkdir()
     report = plain.send(
