@@ -338,7 +338,7 @@ ${registries:+registries = [$registries]
 # ---- the whole
 
 install_all() {
-    local path earlier=()
+    local path all earlier=()
     place_settings
     find_python
     find_source
@@ -349,8 +349,8 @@ install_all() {
     for path in "${before[@]}"; do
         case $path in */) earlier+=("$path") ;; esac
     done
-    printf '%s\n' "${earlier[@]}" "${made[@]}" "${placed[@]}" | awk '$0 && !seen[$0]++' >"$list.new"
-    if cmp -s "$list.new" "$list"; then rm "$list.new"; else mv "$list.new" "$list"; fi
+    all=$(printf '%s\n' "${earlier[@]}" "${made[@]}" "${placed[@]}" | awk '$0 && !seen[$0]++')
+    [ "$all" = "$(cat $list 2>/dev/null)" ] || printf '%s\n' "$all" >$list
     if [ "$changes" -gt 0 ]; then
         if command -v selinuxenabled >/dev/null && selinuxenabled; then
             restorecon -RF $opt $etc "${placed[@]%/}" && did 'labelled for SELinux'
