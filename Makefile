@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prepare test test-long lint format picture wheelhouse clean
+.PHONY: help demo prepare test test-long lint format picture wheelhouse bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,5 +47,8 @@ picture: $(STAMP) ## draw docs/demo.svg anew, from a real run of the demo
 wheelhouse: $(STAMP) ## all that an install takes, for hosts without an index: dist/wheelhouse, with hashes
 	$(BIN)/python packer/wheelhouse.py dist/wheelhouse
 
+bench: prepare ## ecrlogind beside its peers, in one run; the fleet is `python -m bench.fleet`
+	$(BIN)/python -m bench
+
 clean: ## take away what the other targets made
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
