@@ -6,7 +6,7 @@ set -eu
 missing=
 for pair in dockerd:docker.io docker:docker.io docker-registry:docker-registry skopeo:skopeo podman:podman \
     debootstrap:debootstrap strace:strace faketime:faketime setfacl:acl setfattr:attr mkfs.ext4:e2fsprogs ip:iproute2 \
-    ps:procps openssl:openssl unshare:util-linux flock:util-linux shellcheck:shellcheck systemd-analyze:systemd \
+    ps:procps openssl:openssl unshare:util-linux flock:util-linux shellcheck:shellcheck packer:packer systemd-analyze:systemd \
     busybox:busybox; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
