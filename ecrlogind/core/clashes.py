@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ecrlogind.core.identity import Identity
 from ecrlogind.core.registry import Registry
 from ecrlogind.core.settings import RegistryEntry, Settings
 from ecrlogind.core.wire import Instance
@@ -21,6 +20,15 @@ class Clash:
     host: str
     first: RegistryEntry
     second: RegistryEntry
+
+
+def are_one(one: tuple[RegistryEntry, Registry | None], other: tuple[RegistryEntry, Registry | None]) -> bool:
+    """Whether two entries that come to one host there mean one login: the same registry, under the same identity.
+
+    An alias can stand for two registries, whose credentials differ even under one identity. How AWS is reached for the
+    credential makes no difference.
+    """
+    return (one[1], one[0].identity) == (other[1], other[0].identity)
 
 
 def clashes(settings: Settings, instance: Instance | None) -> Iterator[Clash]:
@@ -48,11 +56,9 @@ def _places(settings: Settings) -> Iterator[tuple[str, Iterable[RegistryEntry]]]
 
 
 def _among(place: str, entries: Iterable[RegistryEntry], instance: Instance | None) -> Iterator[Clash]:
-    first_for: dict[str, tuple[RegistryEntry, tuple[Registry, Identity]]] = {}
+    first_for: dict[str, tuple[RegistryEntry, Registry]] = {}
     for entry in entries:
         for registry in entry.registries(instance):
-            # An alias can stand for two registries, whose credentials differ even under one identity.
-            login = (registry, entry.identity)
-            first, first_login = first_for.setdefault(registry.host, (entry, login))
-            if login != first_login:
-                yield Clash(place, registry.host, first, entry)
+            first = first_for.setdefault(registry.host, (entry, registry))
+            if not are_one(first, (entry, registry)):
+                yield Clash(place, registry.host, first[0], entry)

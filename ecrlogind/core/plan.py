@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ecrlogind.core.clashes import are_one
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.dockerconfig import digest
 from ecrlogind.core.registry import PUBLIC_REGION, Registry
@@ -107,12 +108,13 @@ def desire(settings: Settings, instance: Instance | None) -> Desired:
     logins: list[Login] = []
     conflicts: list[Login] = []
     for destination in settings.destinations:
-        taken: dict[str, Call] = {}
+        taken: dict[str, Login] = {}
         for login in _logins_at(destination, settings, instance):
-            if login.host is not None and taken.setdefault(login.host, login.call) != login.call:
-                conflicts.append(login)
-            elif not any(login.host is not None and login.host == each.host for each in logins_of(logins, destination)):
+            first = login if login.host is None else taken.setdefault(login.host, login)
+            if first is login:
                 logins.append(login)
+            elif not are_one((first.entry, first.registry), (login.entry, login.registry)):
+                conflicts.append(login)
     calls: dict[Call, None] = {}
     hosts: dict[tuple[str, Call], tuple[str, ...]] = {}
     for entry in settings.registries:

@@ -147,15 +147,14 @@ def _login_state(facts: Facts, login: Login) -> tuple[str, Refusal | None]:
         return ("foreign" if found.was is Was.FOREIGN else "drifted"), None
     if not standing.holds(facts.now):
         return "expired", standing.refusal
-    if standing.follows_useless and delivery.confirmed.get(login.host) not in ("helper", _digest(standing.credential)):
+    if standing.follows_useless and not _is_newest(delivery.confirmed.get(login.host), standing.credential):
         return "pending", None  # what stands there is ours, but of no use: the courier is on its way
-    if found.shadow is not None:
-        return "shadowed", found.shadow
-    return "in_place", None
+    return ("in_place", None) if found.shadow is None else ("shadowed", found.shadow)
 
 
-def _digest(credential: Credential) -> str:
-    return digest(auth_of(credential).reveal())
+def _is_newest(confirmed: str | None, credential: Credential) -> bool:
+    """Whether what a courier *confirmed* is a login with *credential*, or a helper's entry, which holds none."""
+    return confirmed in ("helper", digest(auth_of(credential).reveal()))
 
 
 def no_user(destination: Destination) -> Refusal:
