@@ -8,7 +8,14 @@ import pytest
 from tests.support.need import need
 
 UNITS = Path(__file__).parents[2] / "systemd"
-SHIPPED = ("ecrlogind.service", "ecrlogind-issuer.socket", "ecrlogind-issuer@.service", "runner.conf")
+SHIPPED = (
+    "ecrlogind.service",
+    "ecrlogind-issuer.socket",
+    "ecrlogind-issuer@.service",
+    "ecrlogind-docker-login@.socket",
+    "ecrlogind-docker-login@.service",
+    "runner.conf",
+)
 
 YES_NO = "yes|no"
 SPAN = r"\d+(s|min)|0"
@@ -33,6 +40,7 @@ KNOWN_TO_249 = {
     "Install": {"WantedBy": UNITS_NAMED, "Also": UNITS_NAMED},
     "Socket": {
         "ListenStream": r"/\S+",
+        "DirectoryMode": r"0[0-7]{3}",
         "SocketMode": r"0[0-7]{3}",
         "Accept": YES_NO,
         "MaxConnections": r"\d+",
@@ -57,7 +65,7 @@ KNOWN_TO_249 = {
         "RuntimeDirectoryMode": r"0[0-7]{3}",
         "RuntimeDirectoryPreserve": "yes|no|restart",
         "UMask": r"0[0-7]{3}",
-        "User": r"[a-z]+",
+        "User": r"[a-z]+|%i",
         "Group": r"[a-z]+",
         "StandardInput": "null|socket",
         "StandardOutput": "null|socket|journal|inherit",
@@ -111,7 +119,10 @@ def test_nothing_in_the_units_is_newer_than_systemd_249(unit):
         assert re.fullmatch(KNOWN_TO_249[section][key], value), f"{unit}: {key}={value}"
 
 
-@pytest.mark.parametrize(("unit", "most"), [("ecrlogind.service", 1.5), ("ecrlogind-issuer@.service", 1.1)])
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [("ecrlogind.service", 1.5), ("ecrlogind-issuer@.service", 1.1), ("ecrlogind-docker-login@.service", 1.8)],
+)
 def test_the_exposure_that_systemd_sees_stays_low(unit, most):
     need(shutil.which("systemd-analyze"), "systemd-analyze")
     command = ["systemd-analyze", "security", "--no-pager", "--offline=true", UNITS / unit]
