@@ -197,9 +197,12 @@ class Daemon:
             self._host.publish()
             document = self._tell_the_world()
             self._host.measure(document, timedelta(seconds=time.monotonic() - began))
+            self._remind_of_problem()
             self._passes += 1
             self._came_round.notify_all()
         now = self._host.clock.since_boot()
+        if self._systemd.owes:
+            next_at = min(next_at, now + _SAY_AGAIN)
         if not self._ready:
             next_at = min(next_at, max(self._started_at + self._host.settings.boot.timeout, now + self._tick / 30))
         self._pace.wait = min(next_at - now, TICK * 2)
