@@ -32,11 +32,7 @@ def load(options: argparse.Namespace) -> Settings:
 
 def check(options: argparse.Namespace) -> int:
     """Say what is wrong with the settings, and print those in effect."""
-    from ecrlogind.core.unbuilt import warnings
-
     settings = load(options)
-    for problem in warnings(settings):
-        print(f"warning: {problem}", file=sys.stderr)
     if options.print:
         from ecrlogind.core.render import to_toml
 

@@ -32,10 +32,9 @@ from ecrlogind.core.settings import (
     Settings,
     SettingsError,
 )
-from ecrlogind.core.unbuilt import warnings
 from ecrlogind.core.wire import SELF
 
-__all__ = ["Document", "parse", "warnings"]
+__all__ = ["Document", "parse"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ecrlogind.core.clashes import clashes
 from ecrlogind.core.duration import format_duration, parse_duration
 from ecrlogind.core.entries import DESTINATION_KEYS, REGISTRY_KEYS
-from ecrlogind.core.grammar import Document, parse, warnings
+from ecrlogind.core.grammar import Document, parse
 from ecrlogind.core.identity import HOST, Identity
 from ecrlogind.core.keys import SECTIONS
 from ecrlogind.core.settings import (
@@ -573,18 +573,6 @@ def test_no_message_tells_the_password_of_a_url(text):
 
 def test_what_a_traceback_shows_of_the_settings_lacks_the_proxy():
     assert "secret" not in repr(settings(EVERYTHING))
-
-
-# --- warnings
-
-
-def test_each_key_without_effect_yet_is_warned_of_once():
-    found = [warning.key for warning in warnings(settings(EVERYTHING))]
-
-    assert found
-    assert len(found) == len(set(found))
-    assert all(warning.message == "has no effect yet" for warning in warnings(settings(EVERYTHING)))
-    assert warnings(settings(f"registries = ['{HOST_A}']\n[check]\nevery = '1h'")) == ()
 
 
 # --- durations
