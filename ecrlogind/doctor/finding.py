@@ -10,12 +10,16 @@ from ecrlogind.doctor.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line each: *what* is so, *why* it matters, what *to_do*. *code* is stable. All of it plain ASCII."""
+    """One line each: *what* is so, *why* it matters, what *to_do*. *code* is stable. All of it plain ASCII.
+
+    *about* is the file or the host that it is about, where it is about one.
+    """
 
     code: str
     what: str
     why: str
     to_do: str
+    about: str = ""
 
 
 Check = Callable[[Evidence], Iterator[Finding]]

@@ -4,11 +4,13 @@ import base64
 import json
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.keeper import Keeper
+from standin import StandIn
+from tests.support.keeper import Keeper, until
 from tests.support.people import installation, person
 
 HOST = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
@@ -30,14 +32,6 @@ class Patient:
         self.aws = aws
         self.directory = who.home / ".docker"
         self.file = self.directory / "config.json"
-
-    def settle(self, registries=(HOST,), **sections):
-        """Write the settings and let the keeper log in once."""
-        self.keeper.write_settings(
-            list(registries), sections.pop("destinations", [{"user": self.who.name}]), **sections
-        )
-        self.keeper.config.chmod(0o644)
-        return self.keeper.run("login")
 
     def doctor(self, *arguments, as_user=True, **environment):
         """Return what the doctor found, by code, with the daemon running; as the user unless told otherwise."""
@@ -70,10 +64,10 @@ def auth(password, user="AWS"):
     return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-@pytest.fixture
-def patient(aws, program):
+@contextmanager
+def admitted(aws, program):
     """Run a keeper whose one destination is a user; the image is there and may be pulled."""
-    aws.world.add_image("team/app:v1", HOST)
+    aws.world.add_image("team/app:v1")
     # Not pytest's own directory, through which nobody else may pass.
     place = Path(tempfile.mkdtemp(prefix="ecrlogind-doctor-", dir="/tmp"))
     place.chmod(0o755)
@@ -81,12 +75,25 @@ def patient(aws, program):
     try:
         with person() as who:
             one = Patient(keeper, who, aws)
-            done = one.settle()
-            assert done.returncode == 0, done.stdout + done.stderr
+            keeper.write_settings([HOST], [{"user": who.name}])
+            keeper.config.chmod(0o644)
             with keeper.running():
+                until(lambda: (keeper.document or {}).get("ready"), "a daemon that is ready")
                 keeper.wait_for(states={HOST: "in_place"})
-                assert keeper.run("wait", "--timeout", "30s").returncode == 0
                 yield one
     finally:
         keeper.end()
         shutil.rmtree(place)
+
+
+@pytest.fixture
+def patient(aws, program):
+    with admitted(aws, program) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory, program):
+    """Yield one patient for all tests that leave the host as it is."""
+    with StandIn(tmp_path_factory.mktemp("aws")) as aws, admitted(aws, program) as one:
+        yield one

@@ -33,7 +33,6 @@ CHECKS: tuple[Check, ...] = (
     daemon.check,
     settings.check,
     registries.check,
-    logins.check,
     image_host.check,
     homes.check,
     client_files.check,
@@ -54,9 +53,18 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+# What is a consequence of something else as often as not: told only where nothing is known that explains it.
+_UNEXPLAINED: tuple[Check, ...] = (logins.check, no_login.check)
+
+
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """Return what is wrong, each once. That there is no login is said only where nothing else explains it."""
-    found = dict.fromkeys(finding for check in CHECKS for finding in check(evidence))
-    if not found:
-        found = dict.fromkeys(no_login.check(evidence))
-    return tuple(found)
+    """Return what is wrong, each once."""
+    found: dict[tuple[str, str], Finding] = {}
+    for finding in (each for check in CHECKS for each in check(evidence)):
+        found.setdefault((finding.code, finding.about or finding.what), finding)
+    for check in _UNEXPLAINED:
+        explained = {each.about for each in found.values()}
+        for finding in check(evidence):
+            if finding.about not in explained and (check is logins.check or not found):
+                found.setdefault((finding.code, finding.about or finding.what), finding)
+    return tuple(found.values())

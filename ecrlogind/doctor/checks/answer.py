@@ -52,20 +52,24 @@ def _of(refusal: Refusal, clients: str, image: Image) -> Finding:
             return _denied(said, host, repository)
         case Code.INVALID_KEYS if "expired" in said:
             what, why = f"{host}: the login of {clients} has expired", f"the registry says: {said}"
-            return Finding("credential_expired", what, why, "sudo systemctl reload ecrlogind; then: ecrlogind status")
+            return Finding(
+                "credential_expired", what, why, "sudo systemctl reload ecrlogind; then: ecrlogind status", host
+            )
         case Code.INVALID_KEYS if ": 400" in said:
             what = f"{host}: the login of {clients} was issued for another region"
             why = "a login is good in its own region only; the registry answers 400 Bad Request to any other"
-            return Finding("wrong_region", what, why, f"docker logout {host}; ecrlogind puts the right one there")
+            return Finding("wrong_region", what, why, f"docker logout {host}; ecrlogind puts the right one there", host)
         case Code.INVALID_KEYS:
             what = f"{host}: the registry does not take the login of {clients}"
             why = f"it was revoked, or is no login of ECR's ({said})"
-            return Finding("credential_rejected", what, why, f"docker logout {host}; ecrlogind puts a new one there")
+            return Finding(
+                "credential_rejected", what, why, f"docker logout {host}; ecrlogind puts a new one there", host
+            )
         case Code.SERVICE_ERROR if "NAME_UNKNOWN" in said or "MANIFEST_UNKNOWN" in said or "has no image" in said:
             return _missing(said, host, repository, image.reference)
         case code:
             why = "the registry could not be asked, so a pull cannot reach it either"
-            return Finding(f"registry_{code}", f"{host}: {said}", why, refusal.hint)
+            return Finding(f"registry_{code}", f"{host}: {said}", why, refusal.hint, host)
 
 
 def _denied(said: str, host: str, repository: str) -> Finding:
@@ -76,18 +80,18 @@ def _denied(said: str, host: str, repository: str) -> Finding:
     if action == "ecr:BatchImportUpstreamImage" or (repository.startswith(_CACHES) and "Import" in said):
         why = "the image is in a pull-through cache, and is not imported yet"
         advice = "allow ecr:BatchImportUpstreamImage and ecr:CreateRepository on it; see: ecrlogind policy"
-        return Finding("pull_through_denied", f"{who} may not do {action} on {repository}", why, advice)
+        return Finding("pull_through_denied", f"{who} may not do {action} on {repository}", why, advice, host)
     if f"::{owner}:" not in who and found:
         why = f"{repository} belongs to account {owner}, whose repository policy must allow it too"
         advice = (
             f"set the policy that `ecrlogind policy` prints under repository, in account {owner}; ours needs it as well"
         )
-        return Finding("cross_account_denied", f"{who} may not do {action} on {repository}", why, advice)
+        return Finding("cross_account_denied", f"{who} may not do {action} on {repository}", why, advice, host)
     why = (
         "GetAuthorizationToken gives a login that works; pulling needs BatchGetImage and GetDownloadUrlForLayer besides"
     )
     advice = f"allow {action} on {repository} to that role; `ecrlogind policy` prints the whole policy"
-    return Finding("pull_denied", f"{who} may not do {action} on {repository}", why, advice)
+    return Finding("pull_denied", f"{who} may not do {action} on {repository}", why, advice, host)
 
 
 def _missing(said: str, host: str, repository: str, reference: str) -> Finding:
@@ -95,13 +99,13 @@ def _missing(said: str, host: str, repository: str, reference: str) -> Finding:
         if repository.startswith(_CACHES):
             why = "a pull-through cache makes it with the first pull: the rule, or ecr:CreateRepository, is missing"
             advice = "aws ecr describe-pull-through-cache-rules, in that account and region"
-            return Finding("pull_through_missing", f"{host} has no repository {repository}", why, advice)
+            return Finding("pull_through_missing", f"{host} has no repository {repository}", why, advice, host)
         why = "names are exact, and repositories belong to one account and region"
         advice = f"aws ecr describe-repositories --registry-id {host.partition('.')[0]}"
-        return Finding("no_such_repository", f"{host} has no repository {repository}", why, advice)
+        return Finding("no_such_repository", f"{host} has no repository {repository}", why, advice, host)
     why = "the login is good: nobody has pushed that, or a lifecycle policy has taken it away"
     advice = f"aws ecr list-images --repository-name {repository} --registry-id {host.partition('.')[0]}"
-    return Finding("no_such_tag", f"{host} has no {repository} with {reference}", why, advice)
+    return Finding("no_such_tag", f"{host} has no {repository} with {reference}", why, advice, host)
 
 
 def digests(evidence: Evidence) -> Iterator[Asked]:

@@ -20,10 +20,11 @@ def _of(user: User) -> Iterator[Finding]:
     mend = f"sudo chown -R {user.name}: {user.docker_directory}"
     if file.error == "EACCES" or (directory.error == "EACCES" and not file.text):
         yield Finding(
-            "config_unreadable",
+            "permission_denied",
             f"{user.docker_file} may not be read by {user.name}",
             "docker warns once and pulls as nobody",
             f"{mend}; chmod u+rwX {user.docker_directory} {user.docker_file}",
+            user.docker_file,
         )
         return
     if directory.uid not in (-1, user.uid) and user.docker_directory == f"{user.home}/.docker":
@@ -32,6 +33,7 @@ def _of(user: User) -> Iterator[Finding]:
             f"{user.docker_directory} belongs to uid {directory.uid}, not to {user.name}",
             "neither docker nor ecrlogind can write there for that user; `sudo docker login` leaves such directories",
             mend,
+            user.docker_file,
         )
     elif file.uid not in (-1, user.uid) and user.docker_file == user.own_file and file.uid != 0:
         yield Finding(
@@ -39,6 +41,7 @@ def _of(user: User) -> Iterator[Finding]:
             f"{user.docker_file} belongs to uid {file.uid}, not to {user.name}",
             "whoever owns it can read and change the logins of another user",
             mend,
+            user.docker_file,
         )
     if file.mode & (stat.S_IWGRP | stat.S_IWOTH) and user.docker_file == user.own_file:
         yield Finding(
@@ -46,4 +49,5 @@ def _of(user: User) -> Iterator[Finding]:
             f"{user.docker_file} can be written by others than {user.name}",
             "they decide with which login, and through which helper, this user pulls",
             f"chmod go-w {user.docker_file}",
+            user.docker_file,
         )

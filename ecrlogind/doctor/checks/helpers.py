@@ -11,14 +11,11 @@ from ecrlogind.doctor.finding import Finding
 
 def check(evidence: Evidence) -> Iterator[Finding]:
     """Look, for every host that is ours, at whom docker would ask about it."""
-    told = {row["error"]["code"] for row in evidence.keeper.logins if row["state"] == "shadowed" and row["error"]}
     for user in evidence.users:
         hosts = [row["host"] for row in evidence.keeper.logins if row["host"]]
         if evidence.image is not None and user is evidence.user:
             hosts = [evidence.image.host]
-        for finding in dict.fromkeys(each for host in hosts for each in _of(user, host)):
-            if finding.code not in told:
-                yield finding
+        yield from (finding for host in hosts for finding in _of(user, host))
 
 
 def _of(user: User, host: str) -> Iterator[Finding]:
@@ -41,6 +38,7 @@ def _of(user: User, host: str) -> Iterator[Finding]:
             f"ln -s /opt/ecrlogind/bin/docker-credential-{named} /usr/local/bin/"
             if named == OUR_HELPER
             else f"install it, or take it out of {path}",
+            path,
         )
     elif shadow is not None and named != OUR_HELPER and (said is None or said.outcome != "login"):
         yield Finding(
@@ -48,6 +46,7 @@ def _of(user: User, host: str) -> Iterator[Finding]:
             f"{path}: {shadow.message}, which has no login for {host}",
             "docker believes the helper and does not look under auths, where the login is",
             shadow.hint,
+            path,
         )
     elif named == OUR_HELPER and said is not None and said.outcome != "login":
         yield Finding(
@@ -55,4 +54,5 @@ def _of(user: User, host: str) -> Iterator[Finding]:
             f"docker-credential-ecrlogind has no login of {user.name} for {host}: {said.said}",
             "it answers from what the keeper holds for this very user",
             f'add {{ user = "{user.name}", via = "helper" }} to destinations; see: ecrlogind status',
+            path,
         )

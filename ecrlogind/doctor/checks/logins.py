@@ -23,9 +23,16 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     causes: dict[tuple[str, str, str, str, str], list[str]] = {}
     for row in evidence.keeper.logins:
         error = row["error"]
+        if evidence.image is not None and row["host"] not in (None, evidence.image.host):
+            continue
         if error and error["code"] != NO_USER and error["message"] not in told:
             key = (row["state"], row["destination"], error["code"], error["message"], error["hint"])
             causes.setdefault(key, []).append(row["host"] or row["registry"])
     for (state, destination, code, message, hint), hosts in causes.items():
         what = f"{destination}, {', '.join(hosts)}: {message}"
-        yield Finding(code, what, _WHY.get(state, _WHY["pending"]), hint)
+        yield Finding(code, what, _WHY.get(state, _WHY["pending"]), hint, _file(evidence, destination))
+
+
+def _file(evidence: Evidence, destination: str) -> str:
+    """Return the file that a destination is."""
+    return next((user.own_file for user in evidence.users if destination == f"user:{user.name}"), destination)

@@ -16,16 +16,13 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     """Look for another login for one of our hosts in front of docker's file."""
     if not has_podman(evidence):
         return
-    told = {row["error"]["message"] for row in evidence.keeper.logins if row["error"]}
     for user in evidence.users:
         if user.environment.get("REGISTRY_AUTH_FILE"):
             continue
         hosts = {row["host"] for row in evidence.keeper.logins if row["host"]}
         if evidence.image is not None:
             hosts &= {evidence.image.host}
-        for finding in _of(user, sorted(hosts)):
-            if not any(finding.what.partition(" ")[0] in message for message in told):
-                yield finding
+        yield from _of(user, sorted(hosts))
 
 
 def _of(user: User, hosts: list[str]) -> Iterator[Finding]:
@@ -44,6 +41,7 @@ def _of(user: User, hosts: list[str]) -> Iterator[Finding]:
                     f"{path} has another login for {host}",
                     "podman, skopeo and buildah take that one before docker's config.json, whichever is fresher",
                     f"podman logout --authfile {path} {host}",
+                    user.own_file,
                 )
 
 

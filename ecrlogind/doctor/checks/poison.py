@@ -25,6 +25,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 f"{path}: {unfit}",
                 "docker warns and pulls as nobody, podman stops; ecrlogind leaves such a file alone",
                 unfit.hint,
+                path,
             )
             continue
         for key in bad:
@@ -33,4 +34,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 f"{path}: the entry for {ascii(key)[1:-1]} cannot be decoded",
                 "one such entry spoils what comes after it: docker warns and drops logins, docker-py stops",
                 f"docker --config {path.removesuffix('/config.json')} logout {ascii(key)[1:-1]}, or take the entry out",
+                path,
             )

@@ -25,6 +25,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     """Look at the registries of the status document; registries with one cause make one finding."""
     causes: dict[tuple[str, str, str], list[str]] = {}
     for row in evidence.keeper.registries:
+        if evidence.image is not None and row["host"] not in (None, evidence.image.host):
+            continue
         if error := row["error"]:
             host = row["host"] or row["name"]
             causes.setdefault((error["code"], error["message"], error["hint"]), []).append(host)
@@ -32,4 +34,6 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             message = "the login has expired and no new one has come"
             causes.setdefault(("expired", message, "see: journalctl -u ecrlogind"), []).append(row["host"])
     for (code, message, hint), hosts in causes.items():
-        yield Finding(code, f"{', '.join(dict.fromkeys(hosts))}: {message}", _WHY.get(code, _OTHERWISE), hint)  # type: ignore[call-overload]
+        known = tuple(dict.fromkeys(hosts))
+        why = next((why for each, why in _WHY.items() if each == code), _OTHERWISE)
+        yield Finding(code, f"{', '.join(known)}: {message}", why, hint, known[0])
