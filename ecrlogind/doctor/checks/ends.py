@@ -20,4 +20,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 f"{trail.client} would use {login.where}, which expired {hours:.1f} hours ago",
                 "the registry answers: Your authorization token has expired",
                 "take that login out (docker logout), and see with `ecrlogind status` why ours is not there",
+                login.where,
             )
