@@ -1,0 +1,119 @@
+"""Image builds: the real packer against a session's dockerd, from a Debian with nothing of ours in it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import image
+from tests.support.image import REPO
+from tests.support.need import need
+
+PACKER = REPO / "packer"
+# What Packer 1.6.6 has no word for: the block or argument as a whole, at the indentation that `packer fmt` gives it.
+UNKNOWN_TO_1_6_6 = (r"\n  metadata_options \{\n.*?\n  \}", r"\n  imds_support +=[^\n]*")
+# Where a template says that users put their own provisioners.
+_PLACE = "  # What else your runners need goes here"
+_CERTIFICATES = "/etc/ssl/certs"
+
+
+def wheelhouse():
+    """Return a directory that `packer/wheelhouse.py` made of this checkout."""
+    recipe = [PACKER / "wheelhouse.py", REPO / "constraints.txt"]
+
+    def make(directory):
+        command = [sys.executable, PACKER / "wheelhouse.py", directory]
+        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+
+    return image._cached(f"wheelhouse-{image._key(*recipe, *image._packaged())}", make)
+
+
+def bare(dockerd):
+    """Return the image of a Debian with systemd, Python and a user ``runner``, but nothing of ours."""
+    underneath = image.base(dockerd)
+    key = underneath.rpartition(":")[2]
+
+    def make(name):
+        strip = "rm -rf /opt/ecrlogind && useradd --create-home runner"
+        dockerd.docker("run", "--network", "none", "--name", f"strip-{key}", underneath, "sh", "-c", strip)
+        dockerd.docker("commit", f"strip-{key}", name)
+        dockerd.docker("rm", f"strip-{key}")
+
+    return image._image(dockerd, f"bare:{key}", make)
+
+
+def with_network():
+    """Return the options of `docker run` that give a container this machine's network, and pip its certificates."""
+    bundle = f"{_CERTIFICATES}/ca-certificates.crt"
+    options = ["--network=host", f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro", f"--env=PIP_CERT={bundle}"]
+    return [*options, *(f"--env={name}={value}" for name, value in os.environ.items() if name.startswith("PIP_INDEX"))]
+
+
+def for_1_6_6(text):
+    """Return a template as Packer 1.6.6 can read it."""
+    for pattern in UNKNOWN_TO_1_6_6:
+        text, found = re.subn(pattern, "", text, flags=re.DOTALL)
+        assert found == 1, f"the template has no {pattern!r} any more"
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """A copy of packer/ that Packer 1.6.6 reads, in *directory*. What it writes stays there."""
+
+    directory: Path
+
+    @classmethod
+    def furnish(cls, directory):
+        """Return a new one. Only `plugins.pkr.hcl` is left out, and what `for_1_6_6` takes."""
+        need(shutil.which("packer"), "packer")
+        shutil.copytree(PACKER, directory, ignore=shutil.ignore_patterns("plugins.pkr.hcl", "__pycache__"))
+        template = directory / "runner-ami.pkr.hcl"
+        template.write_text(for_1_6_6(template.read_text()))
+        return cls(directory)
+
+    def insert(self, shell, *, before_verify=False):
+        """Let the build run a shell script at the place for users' own provisioners, or between scrub and verify."""
+        script = self.directory / f"inserted-{before_verify}.sh"
+        script.write_text(shell)
+        template = self.directory / "runner-ami.pkr.hcl"
+        text = template.read_text()
+        block = f'  provisioner "shell" {{\n    script = "{script}"\n  }}\n\n'
+        place = text.rindex('  provisioner "shell"') if before_verify else text.index(_PLACE)
+        template.write_text(text[:place] + block + text[place:])
+
+    def packer(self, *arguments, environment=(), check=True):
+        """Run packer in it; return the CompletedProcess, all output as text in stdout."""
+        own = {"PACKER_CONFIG_DIR": str(self.directory), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
+        done = subprocess.run(
+            ["packer", *map(str, arguments), "."],
+            cwd=self.directory,
+            env={**os.environ, **own, **dict(environment)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"packer {arguments[0]}: exit {done.returncode}\n{done.stdout}")
+        return done
+
+    def bake(self, dockerd, base, *, check=True, options=("--network=none",), **variables):
+        """Build the docker template from the image *base*; return the new image's id, and what packer said.
+
+        With ``check=False`` the id is None if the build failed.
+        """
+        manifest = self.directory / "manifest.json"
+        said = {"docker_base": base, "docker_options": json.dumps(options), "manifest": manifest, **variables}
+        said = {"wheelhouse": wheelhouse(), "runner_users": '["root", "runner"]', **said}
+        arguments = [option for name, value in said.items() for option in ("-var", f"{name}={value}")]
+        environment = {"DOCKER_HOST": dockerd.host}
+        done = self.packer("build", "-only=docker.*", *arguments, environment=environment, check=check)
+        if done.returncode:
+            return None, done.stdout
+        return json.loads(manifest.read_text())["builds"][-1]["artifact_id"], done.stdout
