@@ -62,13 +62,17 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name and a password that one identity has in one region, from *issued_at* until *expires_at*."""
+    """A user name and a password that one identity has in one region, from *issued_at* until *expires_at*.
+
+    *origin* tells settings and environments apart that it was asked for with.
+    """
 
     username: str
     password: Secret
     issued_at: SinceBoot
     expires_at: SinceBoot
     renew_at: SinceBoot
+    origin: str = ""
 
     def is_due(self, now: SinceBoot) -> bool:
         """Whether it is time to ask for the next one."""

@@ -63,7 +63,7 @@ class Standing:
         """Whether a credential is held that AWS still takes."""
         return self.credential is not None and not self.credential.has_expired(now)
 
-    def issued(self, answer: Issued, now: SinceBoot, renewal: Renewal, draw: float) -> Standing:
+    def issued(self, answer: Issued, now: SinceBoot, renewal: Renewal, draw: float, *, origin: str = "") -> Standing:
         """Return how things stand with a new credential; what failed before is forgotten."""
         return Standing(
             Credential(
@@ -72,6 +72,7 @@ class Standing:
                 issued_at=now,
                 expires_at=now + answer.lifetime,
                 renew_at=now + renewal.due_after(answer.lifetime, draw),
+                origin=origin,
             ),
             rejections=self.rejections,
             follows_useless=self.rejections > 0 or not self.holds(now),
@@ -115,6 +116,16 @@ class Standing:
         if now < last_minutes < retry_at:
             retry_at = last_minutes
         return replace(self, refusal=refusal, failures=failures, failing_since=since, retry_at=retry_at)
+
+    def moved(self, origin: str, now: SinceBoot) -> Standing:
+        """Return the same, but a credential that was asked for otherwise than by *origin* is renewed at once.
+
+        The files and variables that make the identity may be others now. Until then the old one serves.
+        """
+        if self.credential is None or self.credential.origin == origin:
+            return self
+        renew_at = min(now, self.credential.renew_at)
+        return replace(self, credential=replace(self.credential, renew_at=renew_at))
 
     def hurried(self) -> Standing:
         """Return the same, but what was refused may be asked for at once."""

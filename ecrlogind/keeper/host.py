@@ -24,7 +24,7 @@ from ecrlogind.keeper.answers import Answers
 from ecrlogind.keeper.clock import Clock, boot_id, uptime
 from ecrlogind.keeper.couriers import Couriers
 from ecrlogind.keeper.files import sweep
-from ecrlogind.keeper.issuing import Issuing, Reach
+from ecrlogind.keeper.issuing import Issuing, Reach, origin
 from ecrlogind.keeper.reconcile import Reconciler
 from ecrlogind.keeper.statusfile import StatusFile
 from ecrlogind.keeper.store import Store
@@ -116,6 +116,7 @@ class Host:
             tell=self.tell,
             draw=random.random,
             watch=watch,
+            origin=lambda settings: origin(settings.aws, self._environment),
         )
         held = self._store.load()
         for name in held.discarded:

@@ -7,6 +7,7 @@ systemd.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def question(step: Ask, aws: AwsSettings, environment: Mapping[str, str], home: 
         environment=told,
         files=files,
     )
+
+
+def origin(aws: AwsSettings, environment: Mapping[str, str]) -> str:
+    """Name the way in which AWS is asked: another one may mean another identity. Tells no secret."""
+    told = {key: value for key, value in environment.items() if key.startswith("AWS_") or key in _PROXIES}
+    way = {field.name: getattr(aws, field.name) for field in fields(aws) if field.name != "deadline"}
+    return hashlib.sha256(encode({"settings": way, "environment": dict(sorted(told.items()))})).hexdigest()
 
 
 def _content(path: str) -> str:

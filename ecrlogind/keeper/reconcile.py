@@ -43,7 +43,7 @@ class Reconciler:
     """Holds how things stand and brings them to what the settings ask for, a pass at a time.
 
     *draw* gives random numbers in [0, 1); *watch* takes a path and an inotify descriptor, whose first event is to come
-    back as `look`.
+    back as `look`. *origin* names the way in which settings make the host ask AWS; where it changes, all is asked anew.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class Reconciler:
         tell: Callable[[Event], None],
         draw: Callable[[], float],
         watch: Callable[[str, int], None],
+        origin: Callable[[Settings], str] = lambda _: "",
     ) -> None:
         self._settings = settings
+        self._origin = origin
         self._issuing = issuing
         self._couriers = couriers
         self._accounts = accounts
@@ -81,11 +83,17 @@ class Reconciler:
         """Take up what an earlier keeper held."""
         self._instance = instance
         self._standings = {call: Standing(credential) for call, credential in credentials.items()}
+        self._ask_anew_what_has_another_origin()
         self._deliveries = {delivery.file.path: delivery for delivery in deliveries}
 
     def adopt(self, settings: Settings) -> None:
         """Go by other *settings* from the next pass on."""
         self._settings = settings
+        self._ask_anew_what_has_another_origin()
+
+    def _ask_anew_what_has_another_origin(self) -> None:
+        origin, now = self._origin(self._settings), self._clock.since_boot()
+        self._standings = {call: standing.moved(origin, now) for call, standing in self._standings.items()}
 
     def hurry(self) -> None:
         """Let the next pass try again all that was refused, and look at every file."""
@@ -201,7 +209,7 @@ class Reconciler:
     def _take_in_credential(self, answer: Issued) -> None:
         now = self._clock.since_boot()
         before = self._standings.get(answer.call, Standing())
-        standing = before.issued(answer, now, self._settings.renew, self._draw())
+        standing = before.issued(answer, now, self._settings.renew, self._draw(), origin=self._origin(self._settings))
         self._standings[answer.call] = standing
         if standing.credential is not None:
             self._store.keep_credential(answer.call, standing.credential)

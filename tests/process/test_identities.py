@@ -1,13 +1,14 @@
 """Each kind of identity, by hand: the real `ecrlogind login`, and what AWS's record says of who asked."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from standin import Authority, Proxy
 from tests.support.identities import ASSUME, CI, HOST, INSTANCE, KINDS, RUNNER, TOKEN, USER, WEB, kind, signed
-from tests.support.keeper import Keeper
+from tests.support.keeper import Keeper, until
 from tests.support.people import installation, person
 
 
@@ -174,3 +175,36 @@ def test_a_token_file_that_nobody_uses_may_be_missing(log_in, keeper, aws, priva
 
     assert signed(aws, "") == one.signed
     assert WEB not in {call.action for call in aws.calls()}
+
+
+def test_other_aws_settings_are_another_identity_at_once_after_a_reload(keeper, aws, private_path):
+    keys = keys_file(private_path / "keys", aws.user("444455556666"))
+    keeper.write_settings([HOST])
+    with keeper.running():
+        keeper.wait_for(states={HOST: "in_place"})
+        by_instance = keeper.password(HOST)
+
+        keeper.write_settings([HOST], aws={"endpoints": aws.endpoints, "credentials_file": keys})
+        keeper.process.send_signal(signal.SIGHUP)
+
+        until(lambda: keeper.password(HOST) not in (None, by_instance), "the login with the keys")
+        assert signed(aws, "") == [(TOKEN, RUNNER), (TOKEN, USER)]
+
+
+def test_other_variables_are_another_identity_at_once_after_a_restart_and_the_same_ask_for_nothing(keeper, aws):
+    keeper.write_settings([HOST])
+    for variables, expected in (
+        ({}, [(TOKEN, RUNNER)]),
+        ({}, []),
+        (environment_of(aws.user("444455556666")), [(TOKEN, USER)]),
+        ({}, []),
+    ):
+        aws.forget_calls()
+        keeper.environment |= variables
+        done = keeper.run("login")
+        assert done.returncode == 0, done.stdout
+        assert signed(aws, "") == expected
+
+
+def environment_of(user):
+    return {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key}
