@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from standin import StandIn
 from tests.support.keeper import Keeper
+
+# A machine that is busy with other tests is no reason for a property to fail.
+settings.register_profile("ecrlogind", deadline=None)
+settings.load_profile("ecrlogind")
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,6 @@ def held(lifetime=LIFE, at=STARTED_AT):
     return Standing().issued(issued, at, Renewal(), 0.0)
 
 
-@settings(deadline=None)
 @given(dice=DICE, code=st.sampled_from(AWS_S), first=st.integers(0, 7200))
 def test_what_was_lacking_is_noticed_in_time_and_nobody_is_hammered(dice, code, first):
     first = STARTED_AT + timedelta(seconds=first)
@@ -70,7 +69,7 @@ def test_what_was_lacking_is_noticed_in_time_and_nobody_is_hammered(dice, code, 
     assert all(least(code) <= gap <= PATIENT for gap in gaps(times, after=first + TEN_MINUTES))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(dice=DICE, code=st.sampled_from(AWS_S))
 def test_the_last_half_hour_of_a_held_credential_is_a_time_of_haste_again(dice, code):
     standing = held()
@@ -86,7 +85,6 @@ def test_the_last_half_hour_of_a_held_credential_is_a_time_of_haste_again(dice, 
     assert all(gap >= least(code) or each + gap == haste for each, gap in zip(times, gaps(times), strict=False))
 
 
-@settings(deadline=None)
 @given(dice=DICE, seconds=st.integers(0, 7200))
 def test_what_aws_asks_us_to_wait_is_waited_up_to_five_minutes(dice, seconds):
     wanted = timedelta(seconds=seconds)
