@@ -1,0 +1,174 @@
+"""The daemon when the clock is set, when the host sleeps, and when nothing at all happens."""
+
+import glob
+import os
+import re
+import select
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ecrlogind.keeper import clock
+from tests.support.keeper import until
+from tests.support.need import need
+
+OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+NS = 10**9
+
+# A suspend, as the kernel shows it: CLOCK_BOOTTIME jumps, CLOCK_MONOTONIC does not. libfaketime cannot do that, so the
+# host's clock is shifted on the way to the real daemon, by what a file says.
+SLEEPER = """
+import os, sys, time
+real, shift = time.clock_gettime, os.environ["SLEPT"]
+def clock_gettime(clock):
+    slept = float(open(shift).read() or 0) if clock == time.CLOCK_BOOTTIME else 0
+    return real(clock) + slept
+time.clock_gettime = clock_gettime
+from ecrlogind.cli import main
+sys.exit(main())
+"""
+
+
+class Sleeper:
+    """A host whose wall clock and time since boot the test moves, each by itself."""
+
+    def __init__(self, keeper):
+        [library] = glob.glob(FAKETIME)
+        self.keeper = keeper
+        self.wall_file, self.slept_file = keeper.directory / "wall", keeper.directory / "slept"
+        self.set_wall("+0")
+        self.slept_file.write_text("0")
+        (keeper.directory / "sleeper.py").write_text(SLEEPER)
+        # Its children have the real clock, as AWS has: they are given no environment.
+        keeper.program = [keeper.program[0], str(keeper.directory / "sleeper.py")]
+        keeper.environment |= {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self.wall_file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "SLEPT": str(self.slept_file),
+            "PYTHONPATH": os.getcwd(),
+        }
+
+    def set_wall(self, offset):
+        new = self.wall_file.with_suffix(".new")
+        new.write_text(f"{offset}\n")
+        new.replace(self.wall_file)
+
+    def sleep(self, hours):
+        """Suspend the host for a while; its wall clock goes on."""
+        new = self.slept_file.with_suffix(".new")
+        new.write_text(str(hours * 3600))
+        new.replace(self.slept_file)
+        self.set_wall(f"+{hours * 3600}")
+
+
+@pytest.fixture
+def host(keeper):
+    need(glob.glob(FAKETIME), "libfaketime")
+    # A watchdog makes it tick often: noticed within a second, not within 30.
+    keeper.environment |= {"WATCHDOG_USEC": "1500000", "NOTIFY_SOCKET": str(keeper.directory / "nobody")}
+    return Sleeper(keeper)
+
+
+@pytest.mark.parametrize("step", ["+3600", "-21600", "+31536000", "-31536000"])
+def test_a_step_of_the_clock_misses_no_renewal_and_makes_no_hot_loop(host, aws, step):
+    aws.world.lifetime = 8
+    host.keeper.write_settings([OWN])
+    host.keeper.environment |= aws_keys(aws)
+    with host.keeper.running():
+        until(lambda: host.keeper.password(OWN), "the login")
+        host.set_wall(step)
+        until(
+            lambda: shown(host) - timedelta(seconds=int(step)) > datetime.now(UTC) - timedelta(minutes=1),
+            "the new time",
+        )
+        before = len(aws.calls(action="GetAuthorizationToken"))
+        spent = processor_time(host.keeper.process.pid)
+        aws.wait_for_calls(before + 2, 30, action="GetAuthorizationToken")
+
+        host.keeper.wait_for(states={OWN: "in_place"})
+        assert len(aws.calls(action="GetAuthorizationToken")) < before + 10
+        assert processor_time(host.keeper.process.pid) - spent < 3
+
+
+def shown(host):
+    return datetime.fromisoformat(host.keeper.document["updated_at"])
+
+
+def aws_keys(aws):
+    """Return keys that need no IMDS: a wrong clock there is another matter."""
+    user = aws.user("444455556666")
+    return {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key}
+
+
+def processor_time(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_after_a_suspend_of_eight_hours_the_credential_is_renewed_at_once(host, aws):
+    aws.world.lifetime = 12 * 3600
+    host.keeper.write_settings([OWN])
+    host.keeper.environment |= aws_keys(aws)
+    with host.keeper.running():
+        first = until(lambda: host.keeper.password(OWN), "the login")
+
+        host.sleep(hours=8)
+
+        until(lambda: host.keeper.password(OWN) not in (None, first), "the renewal")
+        until(lambda: host.keeper.states() == {OWN: "in_place"}, "the login")
+        assert len(aws.calls(action="GetAuthorizationToken")) == 2
+
+
+def test_a_set_clock_is_news_and_is_news_again():
+    descriptor = clock.step_descriptor()
+    need(descriptor is not None, "timerfd")
+    heard = select.poll()
+    heard.register(descriptor, select.POLLIN)
+    try:
+        assert not heard.poll(0)
+        for _ in range(2):
+            # Set to what it is: nobody else notices.
+            try:
+                time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME))
+            except PermissionError:
+                need(False, "the right to set the clock")
+            assert heard.poll(5000)
+            clock.acknowledge_step(descriptor)
+            assert not heard.poll(0)
+    finally:
+        os.close(descriptor)
+
+
+def test_when_nothing_happens_it_wakes_a_few_times_a_minute(keeper):
+    keeper.write_settings([OWN])
+    with keeper.running():
+        keeper.wait_for(states={OWN: "in_place"})
+        # Idle is when two looks in a row are the same.
+        before = until(lambda: quiet(keeper.process.pid), "quiet")
+        time.sleep(WATCHED)
+        woken = wakeups(keeper.process.pid) - before
+
+    # One tick of the main thread, and the pass that it pulls forward: two threads, a few switches each.
+    assert woken <= 10
+
+
+WATCHED = 20
+
+
+def quiet(pid):
+    first = wakeups(pid)
+    time.sleep(1)
+    return first if wakeups(pid) == first else None
+
+
+def wakeups(pid):
+    """Return how often the threads of a process went to sleep so far."""
+    found = 0
+    for task in glob.glob(f"/proc/{pid}/task/*/status"):
+        found += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", Path(task).read_text(), re.MULTILINE)[1])
+    return found
