@@ -62,19 +62,21 @@ remove /run/ecrlogind /run/ecrlogind-* /run/user/*/ecrlogind* /var/lib/ecrlogind
 mapfile -t homes < <({ getent passwd | cut -d: -f6; printf '%s\n' /root /home/*; } | sort -u)
 for home in "${homes[@]}"; do
     home=${home%/}
-    for file in "$home"/.docker/config.json "$home"/.dockercfg "$home"/.config/containers/auth.json; do
+    for file in "$home"/.docker/config.json "$home"/.config/containers/auth.json; do
         if [ -f "$file" ]; then remove_logins "$file"; fi
     done
-    remove "$home"/.docker/.ecrlogind.* "$home"/.docker/ecrlogind-own* "$home"/.docker/.token_seed* "$home"/.ecr \
-        "$home"/.netrc "$home"/.git-credentials "$home"/.*_history "$home"/.lesshst "$home"/.local/share/fish/fish_history
+    remove "$home"/.docker/.ecrlogind.* "$home"/.docker/ecrlogind-own* "$home"/.docker/.token_seed* "$home"/.dockercfg \
+        "$home"/.ecr "$home"/.netrc "$home"/.git-credentials "$home"/.*_history "$home"/.lesshst "$home"/.local/share/fish/fish_history
     for file in "$home"/.aws/*; do # `config` says where and as whom; verify.sh looks whether it holds keys
         [ "${file##*/}" = config ] || remove "$file"
     done
 done
 for file in /etc/containers/auth.json /run/containers/*/auth.json /run/user/*/containers/auth.json \
-    /var/lib/kubelet/config.json /var/lib/kubelet/.dockercfg /.docker/config.json; do
+    /var/lib/kubelet/config.json; do
     if [ -f "$file" ]; then remove_logins "$file"; fi
 done
+
+remove /var/lib/kubelet/.dockercfg
 
 # What systemd hands to services, and the key of this very machine that it is encrypted by.
 remove /etc/credstore/* /etc/credstore.encrypted/* /run/credstore/* /run/credstore.encrypted/* \

@@ -12,13 +12,30 @@ from tests.support.baking import PACKER
 from tests.support.need import need
 
 # What the amazon plugin (1.3) documents for amazon-ebs, of which 1.6.6 does not know the newer half.
-AMAZON_EBS = """
-    region ami_name ami_regions subnet_id ssh_username ssh_interface source_ami_filter spot_price spot_instance_types
-    spot_tags temporary_iam_instance_profile_policy_document metadata_options imds_support encrypt_boot kms_key_id
-    launch_block_device_mappings ssh_clear_authorized_keys tags snapshot_tags run_tags
-""".split()
-METADATA_OPTIONS = "http_endpoint http_tokens http_put_response_hop_limit instance_metadata_tags".split()
-DOCKER = "image pull commit changes run_command".split()
+AMAZON_EBS = [
+    "region",
+    "ami_name",
+    "ami_regions",
+    "subnet_id",
+    "ssh_username",
+    "ssh_interface",
+    "source_ami_filter",
+    "spot_price",
+    "spot_instance_types",
+    "spot_tags",
+    "temporary_iam_instance_profile_policy_document",
+    "metadata_options",
+    "imds_support",
+    "encrypt_boot",
+    "kms_key_id",
+    "launch_block_device_mappings",
+    "ssh_clear_authorized_keys",
+    "tags",
+    "snapshot_tags",
+    "run_tags",
+]
+METADATA_OPTIONS = ["http_endpoint", "http_tokens", "http_put_response_hop_limit", "instance_metadata_tags"]
+DOCKER = ["image", "pull", "commit", "changes", "run_command"]
 
 
 def blocks(name, kind, *labels):
