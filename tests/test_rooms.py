@@ -42,6 +42,9 @@ def test_the_tree_keeps_its_rules(command):
         ("keeper/store.py", "import ecrlogind.keeper.journal"),
         ("keeper/reconcile.py", "import ecrlogind.keeper.store"),
         ("keeper/issuing.py", "import boto3"),
+        ("doctor/gather.py", "import ecrlogind.keeper.accounts"),
+        ("doctor/checks/daemon.py", "import os"),
+        ("doctor/gather.py", "import ecrlogind.issuer.ecr"),
     ],
 )
 def test_a_planted_import_across_rooms_is_found(tmp_path, module, violation):

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ecrlogind.core.table import Paint
 from ecrlogind.doctor.checks import judge
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.trails import trails
-
-Paint = Any
 
 
 def report(cases: Iterable[Evidence]) -> dict[str, Any]:

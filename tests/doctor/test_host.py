@@ -214,6 +214,20 @@ def test_an_image_that_is_not_there(healthy, image, code):
     assert healthy.codes(image) == [code]
 
 
+def test_layers_that_come_from_where_nobody_answers(healthy):
+    digest = "sha256:" + 64 * "1"
+    manifest = Fault(service="registry", action="manifest", put={"config": {"digest": digest}})
+    away = Fault(service="registry", action="other", behaviour="redirect", location="https://127.0.0.1:1/layer")
+
+    with healthy.aws.fault(manifest):
+        with healthy.aws.fault(away):
+            [finding] = healthy.doctor(IMAGE)["cases"][0]["findings"]
+        assert healthy.codes(IMAGE) == []
+
+    assert finding["code"] == "layers_unreachable"
+    assert "127.0.0.1:1" in finding["what"]
+
+
 # --- how the image is written, and who asks
 
 
