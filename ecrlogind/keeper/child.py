@@ -83,6 +83,27 @@ def spawned(module: str, account: Account | None) -> Iterator[tuple[subprocess.P
         _living.discard(child)
 
 
+def can_run(account: Account) -> bool:
+    """Whether *account* can enter our interpreter and our package, which only trying tells. For root to ask."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", "import ecrlogind"],
+            user=account.uid,
+            group=account.gid,
+            extra_groups=list(account.groups),
+            cwd="/",
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
 def kill_all() -> None:
     """Kill every child that still lives; those who talk to them find out."""
     for child in list(_living):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -128,11 +129,18 @@ class Host:
         if os.geteuid() != 0:
             return lambda: Reach(None, None)
         account = accounts.find(ISSUER_USER)
-        if account is None and not ISSUER_SOCKET.exists():
-            message = f"There is no user {ISSUER_USER}: AWS is asked as root."
-            hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
-            self.tell(Event("issuer.unconfined", message, Level.WARNING, hint=hint))
+        if not ISSUER_SOCKET.exists():
+            if account is None:
+                hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
+                self._tell_unconfined(f"There is no user {ISSUER_USER}", hint)
+            elif not child.can_run(account):
+                hint = "install ecrlogind where every user may read it, such as /opt/ecrlogind"
+                self._tell_unconfined(f"The user {ISSUER_USER} cannot run {sys.executable}", hint)
+                account = None
         return lambda: Reach(ISSUER_SOCKET if ISSUER_SOCKET.exists() else None, account)
+
+    def _tell_unconfined(self, why: str, hint: str) -> None:
+        self.tell(Event("issuer.unconfined", f"{why}: AWS is asked as root.", Level.WARNING, hint=hint))
 
     # --- what is said of us
 

@@ -73,13 +73,18 @@ def host(booted):
     return booted
 
 
+def only_for(user, one):
+    """Let the credential process of a kind serve *user* alone."""
+    path = f"{PLACE}/program"
+    program, mode = one.files[path]
+    one.files[path] = (program.replace("#!/bin/sh\n", f'#!/bin/sh\n[ "$(id -un)" = {user} ] || exit 4\n'), mode)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_each_kind_of_identity_signs_under_systemd_what_it_signs_by_hand(name, host):
     one = kind(name, host.aws, PLACE)
     if name == "credential_process":
-        program, mode = one.files[f"{PLACE}/program"]
-        only_issuer = '#!/bin/sh\n[ "$(id -un)" = ecrlogind ] || exit 4\n'
-        one.files[f"{PLACE}/program"] = (program.replace("#!/bin/sh\n", only_issuer), mode)
+        only_for("ecrlogind", one)
     host.write(one)
 
     host.start()
@@ -96,3 +101,27 @@ def test_the_files_of_root_s_passwd_home_count_whatever_home_says(host):
     host.start()
 
     assert signed(host.aws, host.name) == [(TOKEN, USER)]
+
+
+@pytest.fixture
+def without_socket(host):
+    host.machine.run("systemctl stop ecrlogind-issuer.socket")
+    yield host
+    host.machine.run("chmod 755 /opt/ecrlogind && systemctl start ecrlogind-issuer.socket")
+
+
+@pytest.mark.parametrize(("mode", "user", "warnings"), [("755", "ecrlogind", 0), ("700", "root", 1)])
+def test_by_hand_the_issuer_is_its_user_if_that_can_run_it_else_root_with_a_warning(
+    without_socket, mode, user, warnings
+):
+    host = without_socket
+    one = kind("credential_process", host.aws, PLACE)
+    only_for(user, one)
+    host.write(one)
+    host.machine.run(f"chmod {mode} /opt/ecrlogind")
+
+    done = host.machine.run("/opt/ecrlogind/bin/ecrlogind login", check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert signed(host.aws, host.name) == one.signed
+    assert (done.stdout + done.stderr).count("The user ecrlogind cannot run") == warnings
