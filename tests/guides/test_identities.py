@@ -43,7 +43,8 @@ def test_it_names_each_key_that_makes_an_identity_and_each_that_says_how_aws_is_
 
 def test_each_heading_that_it_links_to_is_there():
     headings = {
-        re.sub(r"[^a-z0-9 _-]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", PAGE, re.M)
+        re.sub(r"[^a-z0-9 _-]", "", line.lower()).replace(" ", "-")
+        for line in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
     }
 
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
