@@ -28,8 +28,8 @@ class Systemd:
 
     @property
     def owes(self) -> bool:
-        """Whether something is still to be said."""
-        return bool(self._unsaid)
+        """Whether something is still to be said to a socket that exists."""
+        return bool(self._unsaid) and self._notifier is not None
 
     def say(self, **words: str) -> None:
         """Tell systemd *words* (READY="1", STATUS="..."), in ASCII: anything else, sdnotify would swallow whole."""
