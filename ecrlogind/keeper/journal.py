@@ -78,15 +78,13 @@ def _clean(text: str) -> str:
 class _Journald:
     """Sends events as datagrams. Lost ones are lost: a log that waits for its reader stops what it tells of."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-
     def info(self, **fields: str | tuple[str, ...]) -> None:
         """Send one entry; a field that has several values is said several times, which journald keeps."""
         said = ((name, (value,) if isinstance(value, str) else value) for name, value in fields.items())
         entry = b"".join(_field(name, value) for name, values in said for value in values if value)
         try:
-            self._socket.sendto(entry, _SOCKET)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as to:
+                to.sendto(entry, _SOCKET)
         except OSError:  # full, or journald is down
             return
 
