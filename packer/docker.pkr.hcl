@@ -6,7 +6,7 @@ source "docker" "runner" {
   image   = var.docker_base
   pull    = var.docker_pull
   commit  = true
-  changes = ["CMD [\"/sbin/init\"]"]
+  changes = ["ENTRYPOINT []", "CMD [\"/sbin/init\"]"]
 
   run_command = concat(["-d", "-i", "-t", "--entrypoint=/bin/sh"], var.docker_options, ["--", "{{ .Image }}"])
 }

@@ -1,6 +1,7 @@
 """Images baked for real, by packer in a dockerd, and booted: the story of docs/guides/packer.md."""
 
 import base64
+import re
 import tarfile
 
 import pytest
@@ -160,8 +161,9 @@ def test_nothing_starts_before_the_scrub_and_a_login_in_the_build_is_undone_by_i
 
 def test_a_clean_build_carries_no_token_in_any_layer(dockerd, baked, tmp_path):
     image, said = baked
+    scrubbed = re.findall(r"scrub: (?:removed|took the logins out of) (/.*)", said)
     for path in PLACES:
-        assert path in said or path.startswith(("/run/ecrlogind", "/var/lib/cloud/instances", "/home/runner/.aws/sso"))
+        assert any(path.startswith(each) for each in scrubbed), path
     layers = 0
     exported = tmp_path / "image.tar"
     with exported.open("wb") as file:
