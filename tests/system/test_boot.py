@@ -2,7 +2,8 @@
 
 import pytest
 
-from standin import StandIn
+from standin import Fault, StandIn
+from tests.support.booted import booted
 from tests.support.hosts import api_names
 
 pytestmark = pytest.mark.system
@@ -68,3 +69,37 @@ def test_a_runner_starts_after_the_logins_are_in_place_and_a_restart_asks_aws_fo
     host.run("test -S /run/ecrlogind-issuer.sock && systemctl start ecrlogind")
     host.wait_for("/opt/ecrlogind/bin/ecrlogind wait --timeout 10s")
     assert len(aws.calls(service="ecr")) == asked == 1
+
+
+@pytest.fixture
+def lonely(machines, tmp_path):
+    """Yield a host that is on, without a network."""
+    with booted(machines, tmp_path / "lonely", connected=False) as host:
+        yield host
+
+
+def test_what_comes_late_is_named_and_the_login_follows_whenever_it_comes(lonely):
+    machine, aws = lonely.machine, lonely.aws
+
+    def says(what):
+        machine.wait_for(f"systemctl show -P StatusText ecrlogind | grep '{what}'", deadline=40)
+        assert machine.output("systemctl is-active ecrlogind", check=False) == "activating"
+
+    aws.instance.role = None
+    machine.run("systemctl start --no-block ecrlogind")
+    says("0 of 1 logins in place")
+    lonely.connect(imds=False)
+    says("imds unreachable")
+    lonely.connect_imds()
+    says("no role")
+    with aws.fault(Fault(service="ecr", error="ServerException", status=500)):
+        aws.instance.role = "runner"
+        says("service error")
+        pid = lonely.pid
+
+    lonely.wait_for_logins(HOST, deadline=40)
+
+    machine.wait_for("systemctl is-active ecrlogind")
+    # It never went away to be started again: that would have let everybody through.
+    assert lonely.pid == pid
+    assert machine.output("systemctl show -P NRestarts ecrlogind") == "0"
