@@ -32,7 +32,8 @@ class Lock:
             os.close(self._descriptor)
             raise TakenError(holder) from None
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the lock is held all the same, it only does not say by whom
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another keeper have it."""

@@ -43,7 +43,8 @@ class Host:
     def __init__(self, config: Path | None, state: Path, environment: Mapping[str, str]) -> None:
         self.state = state
         self.clock = Clock()
-        self.statusfile = StatusFile(state)
+        self._unwritten_at: timedelta | None = None
+        self.statusfile = StatusFile(state, self._note_unwritten)
         self._teller = journal.teller("journal", environment)
         self._woken = threading.Event()
         self._config = config
@@ -78,6 +79,15 @@ class Host:
         """Tell the log, wherever the settings want it."""
         self._teller(event)
 
+    def _note_unwritten(self, error: OSError) -> None:
+        """Tell, once an hour, that the state directory takes nothing; the logins go on without it."""
+        now = self.clock.since_boot()
+        if self._unwritten_at is not None and now - self._unwritten_at < REMIND:
+            return
+        self._unwritten_at = now
+        message = f"{self.state} cannot be written: {error.strerror}. Status and restarts suffer, logins do not."
+        self.tell(Event("state.unwritten", message, Level.ERROR, hint=f"look at `df {self.state}` and its rights"))
+
     def tell_problems(self, error: SettingsError) -> None:
         """Tell the log everything that is wrong with the settings."""
         for problem in error.problems:
@@ -104,7 +114,7 @@ class Host:
         self._unpublished: tuple[Refusal, ...] = ()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold every password
         sweep(self.state)
-        self._store = Store(self.state / "credentials", boot_id())
+        self._store = Store(self.state / "credentials", boot_id(), self._note_unwritten)
         self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
         self.couriers = Couriers(woken, confined=bool(self._environment.get("NOTIFY_SOCKET")))
         self.reconciler = Reconciler(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,18 @@ from ecrlogind.keeper.files import write_whole
 
 
 class StatusFile:
-    """`status.json` of a state directory, readable by everybody, without secrets."""
+    """`status.json` of a state directory, readable by everybody, without secrets.
 
-    def __init__(self, directory: Path) -> None:
+    *troubled* is told what keeps it from being written: a full disk costs the document, not the logins.
+    """
+
+    def __init__(self, directory: Path, troubled: Callable[[OSError], None]) -> None:
         self._path = directory / "status.json"
+        self._troubled = troubled
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Replace the document."""
-        write_whole(self._path, json.dumps(document, indent=2).encode() + b"\n", 0o644)
+        try:
+            write_whole(self._path, json.dumps(document, indent=2).encode() + b"\n", 0o644)
+        except OSError as error:
+            self._troubled(error)

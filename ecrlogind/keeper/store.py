@@ -7,7 +7,7 @@ image that was cloned) is thrown away, never guessed at.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,11 +55,15 @@ class Held:
 
 
 class Store:
-    """The directory `credentials` of a state directory; 0700, its keeper's."""
+    """The directory `credentials` of a state directory; 0700, its keeper's.
 
-    def __init__(self, directory: Path, boot: str) -> None:
+    *troubled* is told what keeps something from being kept: a full disk costs a restart's memory, not the logins.
+    """
+
+    def __init__(self, directory: Path, boot: str, troubled: Callable[[OSError], None]) -> None:
         self._directory = directory
         self._boot = boot
+        self._troubled = troubled
 
     def load(self) -> Held:
         """Return what is kept of this boot, and throw everything else away."""
@@ -130,7 +134,10 @@ class Store:
 
     def _seal(self, path: Path, kept: object) -> None:
         payload = encode(kept)
-        write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, 0o600)
+        try:
+            write_whole(path, hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload, 0o600)
+        except OSError as error:
+            self._troubled(error)
 
 
 def _unsealed(kind: type[_Kept], path: Path) -> _Kept:

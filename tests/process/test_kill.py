@@ -33,6 +33,10 @@ KEEPER, ISSUER, COURIER = ("ecrlogind", 130), ("ecrlogind.issuer", 130), ("ecrlo
 ROLES = (*[KEEPER] * 5, *[COURIER] * 3, *[ISSUER] * 2)
 
 
+def fail(error):
+    raise error
+
+
 def host_of(region):
     return f"111122223333.dkr.ecr.{region}.amazonaws.com"
 
@@ -143,7 +147,7 @@ def test_whatever_bytes_of_the_store_are_others_only_what_is_whole_is_taken_up(t
     calls = [Call(HOST, region) for region in REGIONS[:3]]
     hours = [timedelta(hours=number) for number in (1, 13, 7)]
     kept = {call: Credential("AWS", Secret(f"password of {call.region}"), *hours) for call in calls}
-    store = Store(tmp_path / "credentials", "this boot")
+    store = Store(tmp_path / "credentials", "this boot", fail)
     store.load()
     for call, credential in kept.items():
         store.keep_credential(call, credential)
@@ -155,7 +159,7 @@ def test_whatever_bytes_of_the_store_are_others_only_what_is_whole_is_taken_up(t
             garbled = draw.choice((garble, lambda same, _: same))(content, draw)
             path.write_bytes(garbled)
             harmed += garbled != content
-        held = Store(tmp_path / "credentials", "this boot").load()
+        held = Store(tmp_path / "credentials", "this boot", fail).load()
         assert held.credentials.items() <= kept.items()
         assert len(held.credentials) == len(kept) - harmed
         assert len(held.discarded) == harmed
