@@ -23,20 +23,18 @@ from typing import Any
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 
 from ecrlogind.core.events import REMIND, Event, Level
-from ecrlogind.core.settings import Boot, Ready, Settings, SettingsError
+from ecrlogind.core.settings import Ready, SettingsError
 from ecrlogind.core.status import line
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import clock, control
+from ecrlogind.keeper.awaiting import StoppedError, first_settings
+from ecrlogind.keeper.bell import Bell
 from ecrlogind.keeper.host import Host, refusal_of
-from ecrlogind.keeper.systemd import Systemd
+from ecrlogind.keeper.pace import TICK, Pace
+from ecrlogind.keeper.systemd import Systemd, microseconds
 
-# However quiet it is, a pass runs so often: a user may have appeared, or a clock stepped that told nobody.
-TICK = timedelta(seconds=30)
-# Between two looks at settings that are wrong, before the daemon has started.
-_LOOK_AT_SETTINGS = timedelta(seconds=0.5)
 # How long couriers may finish what they are at when the daemon is told to stop.
 _PARTING = timedelta(seconds=1)
 _LOGOUT = timedelta(seconds=5)
@@ -49,17 +47,6 @@ _SAY_AGAIN = timedelta(seconds=1)
 EXIT_STOPPED, EXIT_FAILED, EXIT_SETTINGS = 0, 1, 78
 
 
-class _Pace(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
-    """Runs the pass when the last one said that something falls due, or after two ticks."""
-
-    def __init__(self) -> None:
-        self.wait = TICK * 2
-
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        """Return the next time: always later than *now*, or APScheduler would count missed runs for ever."""
-        return now + max(min(self.wait, TICK * 2), timedelta(milliseconds=10))
-
-
 class Daemon:
     """`ecrlogind run`."""
 
@@ -67,7 +54,7 @@ class Daemon:
         self._host = host
         self._systemd = Systemd(environment)
         self._tick = min(TICK, self._systemd.watchdog / 3) if self._systemd.watchdog else TICK
-        self._pace = _Pace()
+        self._pace = Pace()
         self._scheduler = BackgroundScheduler(
             executors={"default": DebugExecutor()},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -76,9 +63,7 @@ class Daemon:
         self._selector = selectors.DefaultSelector()
         self._turn = threading.RLock()
         self._came_round = threading.Condition(self._turn)
-        self._news, self._bell = socket.socketpair()
-        self._news.setblocking(False)
-        self._bell.setblocking(False)
+        self._bell = Bell()
         self._watches: dict[int, str] = {}
         self._new_watches: list[tuple[str, int]] = []
         self._problem: Refusal | None = None
@@ -94,17 +79,18 @@ class Daemon:
     def run(self) -> int:
         """Keep the host logged in until told to stop; return the exit status."""
         faulthandler.enable(all_threads=True)  # the watchdog's SIGABRT leaves every stack in the journal
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
-        settings = self._first_settings()
-        if settings is None:
-            return EXIT_STOPPED if self._problem is None else EXIT_SETTINGS
+        self._bell.take_signals()
+        try:
+            settings = first_settings(self._host, self._systemd, self._bell)
+        except StoppedError:
+            return EXIT_STOPPED
+        except SettingsError:
+            return EXIT_SETTINGS
         self._host.start(settings, wake=self._pull, watch=self._take_watch)
         self._started_at = self._host.clock.since_boot()
         listener = control.listen(self._host.state)
         step = clock.step_descriptor()
-        self._selector.register(self._news, selectors.EVENT_READ)
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._selector.register(listener, selectors.EVENT_READ)
         if step is not None:
             self._selector.register(step, selectors.EVENT_READ)
@@ -125,8 +111,8 @@ class Daemon:
         while True:
             ready = self._selector.select(self._patience())
             for key, _ in ready:
-                if key.fileobj is self._news:
-                    signals = set(self._hear_bell())
+                if key.fileobj is self._bell:
+                    signals = self._bell.hear()
                     if signals & {signal.SIGTERM, signal.SIGINT} or self._crash is not None or self._failed_start:
                         return
                     self._reload_wanted |= signal.SIGHUP in signals
@@ -148,20 +134,10 @@ class Daemon:
             return tick
         return min(tick, max(self._reloaded_at + _RELOAD_PAUSE.total_seconds() - time.monotonic(), 0))
 
-    def _hear_bell(self) -> bytes:
-        """Return the signals since the last time; a zero is only a ring."""
-        with suppress(BlockingIOError):
-            return self._news.recv(4096)
-        return b""
-
-    def _ring(self) -> None:
-        with suppress(BlockingIOError):
-            self._bell.send(b"\0")
-
     def _take_watch(self, path: str, descriptor: int) -> None:
         """Take an inotify descriptor from a pass: only the main thread touches the selector."""
         self._new_watches.append((path, descriptor))
-        self._ring()
+        self._bell.ring()
 
     def _register_watches(self) -> None:
         while self._new_watches:
@@ -219,11 +195,11 @@ class Daemon:
             elif overdue and self._host.settings.boot.ready is Ready.ALL:
                 self._failed_start = True
                 self._host.tell(Event("start.failed", "Not every login is in place in time.", Level.ERROR))
-                self._ring()
+                self._bell.ring()
             elif overdue:
                 self._ready = True
             else:
-                words["EXTEND_TIMEOUT_USEC"] = _microseconds(self._tick + timedelta(seconds=15))
+                words["EXTEND_TIMEOUT_USEC"] = microseconds(self._tick + timedelta(seconds=15))
             if self._ready:
                 document = {**document, "ready": True}
                 words["READY"] = "1"
@@ -237,54 +213,16 @@ class Daemon:
     def _note_crash(self, event: JobExecutionEvent) -> None:
         """End the daemon on a bug in a pass: systemd starts it again, and the journal keeps the trace."""
         self._crash = event.exception
-        self._ring()
+        self._bell.ring()
 
     # --- settings
-
-    def _first_settings(self) -> Settings | None:
-        """Return the settings, or None once it is time to go: at the timeout under systemd, at once by hand.
-
-        A start that fails opens the gate that others wait at. So under systemd wrong settings are waited out: the file
-        is looked at until it is right.
-        """
-        started_at = time.monotonic()
-        said: tuple[str, ...] = ()
-        seen: object = None
-        while True:
-            fingerprint = self._host.fingerprint()
-            if fingerprint != seen:
-                seen = fingerprint
-                try:
-                    settings = self._host.load()
-                except SettingsError as error:
-                    self._problem = refusal_of(error)
-                    if said != (said := tuple(str(each) for each in error.problems)):
-                        self._host.tell_problems(error)
-                else:
-                    self._problem = None
-                    return settings
-            if not self._systemd.present or time.monotonic() - started_at > Boot().timeout.total_seconds():
-                return None
-            self._host.statusfile.write(self._host.problem_document(self._problem))
-            self._systemd.say(
-                STATUS=f"bad settings: {self._problem.message if self._problem else ''}",
-                EXTEND_TIMEOUT_USEC=_microseconds(timedelta(seconds=15)),
-            )
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._news, selectors.EVENT_READ)
-                if selector.select(_LOOK_AT_SETTINGS.total_seconds()):
-                    signals = set(self._hear_bell())
-                    if signals & {signal.SIGTERM, signal.SIGINT}:
-                        self._problem = None
-                        return None
-                    seen = None
 
     def _reload(self) -> None:
         self._reload_wanted = False
         self._reloaded_at = time.monotonic()
         if self._ready:  # before, it would be the READY that opens the gate
-            microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-            self._systemd.say(RELOADING="1", MONOTONIC_USEC=str(microseconds))
+            now = timedelta(microseconds=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+            self._systemd.say(RELOADING="1", MONOTONIC_USEC=microseconds(now))
         with self._turn:
             self._adopt_what_stands_there()
             self._host.reconciler.hurry()
@@ -355,7 +293,3 @@ class Daemon:
         if self._host.settings.logout_on_stop:
             self._host.logout(_LOGOUT)
         self._host.end()
-
-
-def _microseconds(span: timedelta) -> str:
-    return str(int(span / timedelta(microseconds=1)))

@@ -49,5 +49,10 @@ class Systemd:
         self._unsaid.clear()
 
 
+def microseconds(span: timedelta) -> str:
+    """Write a span as systemd reads it."""
+    return str(span // timedelta(microseconds=1))
+
+
 def _plain(value: str) -> str:
     return value.encode("ascii", "replace").decode().replace("\n", " ")
