@@ -25,6 +25,7 @@ OWN = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 CENTRAL = "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
 HOSTS = (OWN, CENTRAL, PUBLIC)
 IMAGES = ("team/app:1.4", "team/tools:3", "base:latest", "docker/library/busybox:1.36", "docker-hub/library/nginx:1.27")
+_PUSHED = "team/app:pushed-by-hand"
 
 _IMDS, _AWS, _REGISTRIES = "169.254.169.254", "127.0.0.10", "127.0.0.11"
 _NAMES = dict.fromkeys(api_names("eu-west-1", "us-east-1"), _AWS) | dict.fromkeys(HOSTS, _REGISTRIES)
@@ -63,10 +64,18 @@ class Site:
         self.aws = aws
         self.front = front
 
+    @contextmanager
+    def reached(self, *hosts):
+        """Let dockerd reach these registries: it has this host's network, and the host's names."""
+        address = loopback_address()
+        self.front.listen(address)
+        with resolving(address, *hosts):
+            yield
+
     def renew(self):
         """Make the host as if ecrlogind had just been installed, and nothing been pulled."""
         self.machine.run(_FRESH, check=False)
-        images = [f"{host}/{image}" for host in HOSTS for image in IMAGES]
+        images = [f"{host}/{image}" for host in HOSTS for image in (*IMAGES, _PUSHED)]
         self.machine.dockerd.docker("image", "rm", "--force", *images, check=False)
         self.aws.lift_faults()
         self.front.pulls.clear()
@@ -108,18 +117,16 @@ def site_of_module(machines_of_module, dockerd, tmp_path_factory):
 
 @pytest.fixture
 def site(site_of_module):
-    """Yield the host as if ecrlogind had just been installed, with the registries reachable for dockerd too."""
+    """Return the host as if ecrlogind had just been installed."""
     site_of_module.renew()
-    address = loopback_address()
-    site_of_module.front.listen(address)
-    with resolving(address, *HOSTS):
-        yield site_of_module
+    return site_of_module
 
 
 @contextmanager
 def _clients(dockerd):
-    """Yield what to mount in the machine so that it has this host's docker, with its daemon, and its skopeo; and the
-    shell commands that put all in place there.
+    """Yield what to mount in the machine, and the shell commands that put all in place there.
+
+    So it has this host's docker, with its daemon, and its skopeo.
     """
     docker, skopeo = (Path(shutil.which(name)) for name in ("docker", "skopeo"))
     with tempfile.TemporaryDirectory(dir=dockerd.home) as door:

@@ -19,7 +19,7 @@ _DEADLINE = 30
 
 
 class Front:
-    """The door. *aws* says who may in, *registry* (an anonymous one) has the images, whatever host is asked for them."""
+    """The door. *aws* says who may in; *registry*, an anonymous one, has the images, whatever host is asked."""
 
     def __init__(self, aws, registry):
         self.aws = aws
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer()
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the library's names
 
     def reply(self, status, headers, body):
         self.send_response(status)

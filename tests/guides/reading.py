@@ -98,7 +98,7 @@ def commands(text):
 
 
 def says(expected, output):
-    """Whether the lines *expected* stand in *output* in this order. ``...`` stands for anything; blanks do not count."""
+    """Whether the lines *expected* stand in *output* in this order; ``...`` is anything, blanks do not count."""
     lines = iter(" ".join(line.split()) for line in output.splitlines())
     for wanted in expected:
         parts = [re.escape(part) for part in " ".join(wanted.split()).split("...")]
