@@ -82,3 +82,43 @@ def test_a_storm_of_reloads_is_one_and_then_one_in_a_while(keeper, aws, notify_s
         said = notify_socket.read_until(b"STOPPING=1")
 
     assert 1 <= said.count(b"RELOADING=1") <= 10
+
+
+def test_bad_settings_at_a_start_are_said_and_waited_out(keeper, notify_socket):
+    keeper.write_settings(["self"])
+    right = keeper.config.read_text()
+    keeper.config.write_text(right.replace("registries", "registeries"))
+    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
+
+    with keeper.running():
+        said = notify_socket.read_until(b"EXTEND_TIMEOUT_USEC")
+        assert b"STATUS=bad settings: " in said
+        assert b"registeries" in said
+        assert keeper.document["problem"]["code"] == "bad_settings"
+        keeper.config.write_text(right)
+        assert b"bad settings" not in notify_socket.read_until(b"READY=1").rpartition(b"STATUS=")[2]
+
+    assert keeper.log.count("settings.refused") == keeper.log.count("did you mean") == 1
+
+
+def test_it_stops_while_it_waits_for_right_settings(keeper, notify_socket):
+    keeper.write_settings(["self"])
+    keeper.config.write_text("registries = 1\n")
+    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
+
+    with keeper.running():
+        notify_socket.read_until(b"EXTEND_TIMEOUT_USEC")
+        assert keeper.stop() == 0
+
+
+def test_a_stop_is_heard_in_a_storm_of_reloads(keeper, notify_socket):
+    keeper.write_settings(["self"])
+    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
+
+    with keeper.running():
+        notify_socket.read_until(b"READY=1")
+        for number in [signal.SIGHUP] * 1000 + [signal.SIGTERM]:
+            with contextlib.suppress(ProcessLookupError):
+                keeper.process.send_signal(number)
+
+        assert keeper.process.wait(30) == 0
