@@ -6,7 +6,8 @@ source "docker" "runner" {
   image   = var.docker_base
   pull    = var.docker_pull
   commit  = true
-  changes = ["ENTRYPOINT []", "CMD [\"/sbin/init\"]"]
+  changes = ["CMD [\"/sbin/init\"]"]
 
-  run_command = concat(["-d", "-i", "-t", "--entrypoint=/bin/sh"], var.docker_options, ["--", "{{ .Image }}"])
+  # Not by --entrypoint, which `commit` would keep for good.
+  run_command = concat(["-d", "-i", "-t"], var.docker_options, ["--", "{{ .Image }}", "/bin/sh"])
 }
