@@ -18,6 +18,10 @@ EAGER_CAP = timedelta(seconds=30)
 PATIENT_CAP = timedelta(minutes=5)
 EAGER_FOR = timedelta(minutes=10)
 LAST_MINUTES = timedelta(minutes=30)
+# A try that itself waited so long for the network hammers nobody: while somebody is likely to be waiting, the next one
+# begins at once, so that hardly a moment goes by in which nobody would notice that the network carries.
+LONG_TRY = timedelta(seconds=10)
+AFTER_LONG_TRY = timedelta(seconds=0.5)
 THROTTLED_AT_LEAST = timedelta(seconds=5)
 
 # A registry that was not reached, or that lets nothing be pulled, is asked again after so long.
@@ -93,11 +97,18 @@ class Standing:
         return replace(self, credential=credential, rejections=self.rejections + 1)
 
     def refused(
-        self, refusal: Refusal, now: SinceBoot, *, started_at: SinceBoot, floor: timedelta, draw: float
+        self,
+        refusal: Refusal,
+        now: SinceBoot,
+        *,
+        started_at: SinceBoot,
+        floor: timedelta,
+        draw: float,
+        took: timedelta = timedelta(0),
     ) -> Standing:
         """Return how things stand after a refusal: the old credential stays, the wait grows.
 
-        *started_at* is when the keeper started; *draw* in [0, 1) picks the jitter.
+        *started_at* is when the keeper started; *draw* in [0, 1) picks the jitter; *took* is how long the try was out.
         """
         since = now if self.failing_since is None else self.failing_since
         last_minutes = self.credential.expires_at - LAST_MINUTES if self.credential else NEVER
@@ -106,6 +117,8 @@ class Standing:
         cap = EAGER_CAP if eager else PATIENT_CAP
         failures = self.failures + 1
         wait = retry_after(failures, cap, draw)
+        if eager and took >= LONG_TRY:
+            wait = min(wait, AFTER_LONG_TRY)
         if refusal.code == Code.THROTTLED:
             wait = max(wait, min(THROTTLED_AT_LEAST, cap))
         if refusal.code == Code.EXPIRED_ON_ARRIVAL:

@@ -144,3 +144,15 @@ def test_a_refusal_never_takes_away_what_is_held(dice, code):
     after = standing.refused(refused(code), timedelta(hours=13), started_at=STARTED_AT, floor=FLOOR, draw=dice())
 
     assert after.credential is standing.credential
+
+
+@given(dice=DICE, tried=st.integers(0, 20))
+def test_without_a_network_hardly_a_moment_goes_by_in_which_nobody_waits_for_it(dice, tried):
+    standing, now = Standing(), STARTED_AT
+    for _ in range(tried + 1):
+        now = standing.due_at + timedelta(seconds=20)
+        standing = standing.refused(
+            refused(Code.NO_NETWORK), now, started_at=STARTED_AT, floor=FLOOR, draw=dice(), took=timedelta(seconds=20)
+        )
+
+    assert standing.due_at - now <= timedelta(seconds=0.5)
