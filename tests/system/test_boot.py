@@ -3,7 +3,7 @@
 import pytest
 
 from standin import Fault, StandIn
-from tests.support.booted import booted
+from tests.support.booted import booted, settings
 from tests.support.hosts import api_names
 
 pytestmark = pytest.mark.system
@@ -85,6 +85,8 @@ def test_what_comes_late_is_named_and_the_login_follows_whenever_it_comes(lonely
         machine.wait_for(f"systemctl show -P StatusText ecrlogind | grep '{what}'", deadline=40)
         assert machine.output("systemctl is-active ecrlogind", check=False) == "activating"
 
+    # The issuer waits for the network by itself until its deadline, and only then says what is missing.
+    machine.write("/etc/ecrlogind/config.toml", settings() + 'deadline = "3s"\n')
     aws.instance.role = None
     machine.run("systemctl start --no-block ecrlogind")
     says("0 of 1 logins in place")
