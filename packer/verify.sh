@@ -63,6 +63,17 @@ must_hold_no_secret() {
         grep -v EXAMPLE | cut -d: -f1 | sort -u)
 }
 
+# USER: whose login could not be delivered into files that are somebody else's. Root made them, as a rule, in the build.
+must_own_its_files() {
+    local home each owner
+    home=$(getent passwd "$1" | cut -d: -f6) || return 0 # made at boot, as cloud-init does
+    for each in "$home" "$home/.docker" "$home/.docker/config.json"; do
+        [ -e "$each" ] || continue
+        owner=$(stat -Lc %U "$each")
+        [ "$owner" = "$1" ] || problem "$each belongs to $owner and not to $1, who would get no login"
+    done
+}
+
 # PATH...: the homes among them, of which the system's own directories are none.
 homes_of_people() {
     local each
@@ -99,12 +110,15 @@ must_hold_no_secret /etc /root /home /srv /tmp /var/tmp /var/log /var/spool /var
 
 [ ! -e /etc/ecrlogind/image-build ] || problem '/etc/ecrlogind/image-build is there: scrub.sh has not run to its end'
 $opt/bin/ecrlogind check || problem 'the settings are not right: see above'
-while read -r file; do
-    must_hold_no_login "$file"
+while read -r kind name; do
+    case $kind in
+        path) must_hold_no_login "$name" ;;
+        user) must_own_its_files "$name" ;;
+    esac
 done < <($opt/bin/ecrlogind check --print 2>/dev/null | "$opt/bin/python" -I -c '
 import sys, tomllib
 for each in tomllib.load(sys.stdin.buffer).get("destinations", []):
-    print(each.get("path", ""))')
+    print("path", each["path"]) if "path" in each else print("user", each["user"])')
 units=(/usr/lib/systemd/system/ecrlogind*)
 systemd-analyze verify "${units[@]}" || problem 'the units are not right: see above'
 [ "$(systemctl is-enabled ecrlogind.service 2>/dev/null)" = enabled ] || problem 'ecrlogind.service is not enabled'

@@ -63,7 +63,7 @@ def planting(places):
     lines = [
         f"mkdir -p '{path.rpartition('/')[0]}'\ncat >'{path}' <<'EOF'\n{text}\nEOF\n" for path, text in places.items()
     ]
-    return "".join(["#!/bin/sh\nset -e\n", *lines])
+    return "".join(["#!/bin/sh\nset -e\n", *lines, "chown -R runner: /home/runner\n"])
 
 
 @pytest.fixture(scope="module")
@@ -193,4 +193,13 @@ def test_a_token_where_scrub_does_not_look_is_found_all_the_same(dockerd, baked,
     done = dockerd.docker("run", "--rm", "--network=none", "-v", mount, baked[0], "sh", "-c", script, check=False)
     assert done.returncode == 1
     assert f"verify: {path}: " in done.stderr
+    assert "verify: 1 found" in done.stderr
+
+
+def test_files_of_root_s_in_the_runner_s_home_are_found_before_the_host_fails_to_log_in(dockerd, baked):
+    script = "chown root ~runner/.docker/config.json; STAGE=/nonexistent bash /verify.sh"
+    mount = f"{PACKER / 'verify.sh'}:/verify.sh:ro"
+    done = dockerd.docker("run", "--rm", "--network=none", "-v", mount, baked[0], "sh", "-c", script, check=False)
+    assert done.returncode == 1
+    assert "verify: /home/runner/.docker/config.json belongs to root and not to runner" in done.stderr
     assert "verify: 1 found" in done.stderr
