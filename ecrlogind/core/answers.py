@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.plan import call_for
+from ecrlogind.core.desired import call_for
 from ecrlogind.core.standing import Standing
 from ecrlogind.core.status import Facts
 from ecrlogind.core.wire import Call, Refusal

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from ecrlogind.core.credential import SinceBoot
-from ecrlogind.core.plan import CONFLICT, Desired, logins_of
+from ecrlogind.core.desired import CONFLICT, Desired, logins_of
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import Destination
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing

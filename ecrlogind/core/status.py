@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.desired import CONFLICT, Desired, Login, call_for
 from ecrlogind.core.dockerconfig import digest
-from ecrlogind.core.plan import CONFLICT, Desired, Login, auth_of, call_for
+from ecrlogind.core.plan import auth_of
 from ecrlogind.core.refusal import can_be_cured_by_waiting
 from ecrlogind.core.registry import Registry
 from ecrlogind.core.settings import Destination, Ready, Settings, Via

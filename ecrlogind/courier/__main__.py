@@ -39,7 +39,8 @@ def serve(visit: Callable[[Errand, Deadline], tuple[Report, int | None]]) -> int
     # A lease that somebody breaks is announced by SIGIO, which would end us; we ask for it instead.
     signal.signal(signal.SIGIO, signal.SIG_IGN)
 
-    from ecrlogind.core.wire import Errand, decode
+    from ecrlogind.core.codec import decode
+    from ecrlogind.core.wire import Errand
     from ecrlogind.courier.clock import Deadline
     from ecrlogind.courier.errand import fitted, late
 

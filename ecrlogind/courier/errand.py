@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ecrlogind.core import dockerconfig
+from ecrlogind.core.codec import encode
 from ecrlogind.core.dockerconfig import Trouble, Unfit, Wish
-from ecrlogind.core.wire import LONGEST_REPORT, Errand, Found, Refusal, Report, encode
+from ecrlogind.core.wire import LONGEST_REPORT, Errand, Found, Refusal, Report
 from ecrlogind.courier import watch
 from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.file import File

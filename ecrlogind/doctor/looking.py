@@ -21,10 +21,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.document import STORE, Document, Unfit
 from ecrlogind.core.standing import Account
-from ecrlogind.core.wire import WireError, decode, encode
 from ecrlogind.doctor.clients import podman_files
 from ecrlogind.doctor.evidence import HelperSaid, Seen, User
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 
-from ecrlogind.core.wire import Answer, Question, WireError, decode, encode_answer
+from ecrlogind.core.codec import WireError, decode
+from ecrlogind.core.wire import Answer, Question, encode_answer
 from ecrlogind.issuer import process
 
 # The longest question: CA bundles and config files of whole companies fit in.

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.dockerconfig import Trouble
 from ecrlogind.core.plan import Send
 from ecrlogind.core.standing import File
-from ecrlogind.core.wire import LONGEST_REPORT, Refusal, Report, WireError, decode, encode
+from ecrlogind.core.wire import LONGEST_REPORT, Refusal, Report
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
 
 # Where the units of those that run `docker login` listen, by user.

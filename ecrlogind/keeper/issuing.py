@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
+from ecrlogind.core.codec import WireError, encode
 from ecrlogind.core.plan import Ask
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import AwsSettings, Settings
@@ -34,9 +35,7 @@ from ecrlogind.core.wire import (
     Question,
     Refusal,
     Refused,
-    WireError,
     decode_answer,
-    encode,
 )
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
 

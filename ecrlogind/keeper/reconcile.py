@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import (
     TROUBLES,
     Event,
@@ -23,7 +24,7 @@ from ecrlogind.core.events import (
     served_by,
     where,
 )
-from ecrlogind.core.plan import Ask, Desired, Known, Plan, Send, desire, file_of, plan
+from ecrlogind.core.plan import Ask, Known, Plan, Send, file_of, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.status import Facts

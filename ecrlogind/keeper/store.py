@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Credential
 from ecrlogind.core.standing import Delivery, File, Sighting
-from ecrlogind.core.wire import Call, Instance, WireError, decode, encode
+from ecrlogind.core.wire import Call, Instance
 from ecrlogind.keeper.files import sweep, write_whole
 
 _Kept = TypeVar("_Kept", "_Credential", "_Delivery", "_Instance")

@@ -1,6 +1,6 @@
 """What the settings come to: which logins, which calls, and what cannot be."""
 
-from ecrlogind.core.plan import desire
+from ecrlogind.core.desired import desire
 from ecrlogind.core.wire import Instance
 from tests.support.world import A, settings_of
 

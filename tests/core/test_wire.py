@@ -14,22 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecrlogind.core import wire
+from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.identity import Identity
-from ecrlogind.core.wire import (
-    Answer,
-    Call,
-    Errand,
-    Issued,
-    Question,
-    Refused,
-    Report,
-    WireError,
-    decode,
-    decode_answer,
-    encode,
-    encode_answer,
-)
+from ecrlogind.core.wire import Answer, Call, Errand, Issued, Question, Refused, Report, decode_answer, encode_answer
 
 ANSWERS = typing.get_args(Answer)
 MESSAGES = [

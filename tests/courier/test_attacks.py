@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from ecrlogind.core.codec import decode, encode
 from ecrlogind.core.dockerconfig import Trouble
-from ecrlogind.core.wire import Report, decode, encode
+from ecrlogind.core.wire import Report
 from tests.support.courier import HOST, PYTHON, Home, auth, naive, package
 from tests.support.need import need
 

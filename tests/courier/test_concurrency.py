@@ -15,8 +15,9 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 
 import pytest
 
+from ecrlogind.core.codec import decode, encode
 from ecrlogind.core.dockerconfig import Trouble, digest
-from ecrlogind.core.wire import Report, decode, encode
+from ecrlogind.core.wire import Report
 from tests.support.courier import HOST, Home, auth, config, inject, naive, package, traced
 from tests.support.need import need
 

@@ -316,7 +316,8 @@ def test_a_first_file_is_flushed_and_replaces_nothing(plain, tmp_path):
 
 
 def test_a_report_of_a_thousand_registries_is_no_longer_than_the_keeper_takes(plain):
-    from ecrlogind.core.wire import LONGEST_REPORT, encode
+    from ecrlogind.core.codec import encode
+    from ecrlogind.core.wire import LONGEST_REPORT
 
     logins = {f"{n:012}.dkr.ecr.eu-west-1.amazonaws.com": "x" * 2000 for n in range(1000)}
 

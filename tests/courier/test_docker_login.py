@@ -17,9 +17,10 @@ from datetime import timedelta
 
 import pytest
 
+from ecrlogind.core.codec import decode, encode
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.dockerconfig import digest
-from ecrlogind.core.wire import Errand, Found, Report, Was, decode, encode
+from ecrlogind.core.wire import Errand, Found, Report, Was
 from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.programs import Programs
 from ecrlogind.courier.refused import RefusedError

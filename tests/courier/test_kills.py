@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import pytest
 
+from ecrlogind.core.codec import decode
 from ecrlogind.core.dockerconfig import Trouble, digest
-from ecrlogind.core.wire import Report, decode
+from ecrlogind.core.wire import Report
 from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.errand import Visit
 from tests.support.courier import HOST, OTHER, Home, auth, config, inject, naive, traced

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import pytest
 
+from ecrlogind.core.codec import encode
 from ecrlogind.core.identity import HOST
-from ecrlogind.core.wire import Aws, Call, Issued, Question, Refused, decode_answer, encode
+from ecrlogind.core.wire import Aws, Call, Issued, Question, Refused, decode_answer
 from standin import Fault, Proxy, StandIn
 
 COMMAND = [sys.executable, "-I", "-m", "ecrlogind.issuer"]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ecrlogind.core.codec import encode
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.identity import Identity
-from ecrlogind.core.wire import Call, Instance, Issued, NoInstance, Probe, Probed, Refused, decode_answer, encode
+from ecrlogind.core.wire import Call, Instance, Issued, NoInstance, Probe, Probed, Refused, decode_answer
 from standin import Fault
 from tests.support.need import need
 

@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 
 import ecrlogind
+from ecrlogind.core.codec import decode, encode
 from ecrlogind.core.credential import Secret
-from ecrlogind.core.wire import Errand, Report, decode, encode
+from ecrlogind.core.wire import Errand, Report
 
 HOST = "111111111111.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER = "222222222222.dkr.ecr.us-east-1.amazonaws.com"

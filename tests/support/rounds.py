@@ -12,7 +12,8 @@ import time
 
 def main(package, slow):
     sys.path[:0] = [package]
-    from ecrlogind.core.wire import Errand, decode, encode
+    from ecrlogind.core.codec import decode, encode
+    from ecrlogind.core.wire import Errand
     from ecrlogind.courier.clock import Deadline
     from ecrlogind.courier.errand import Visit
 
