@@ -76,6 +76,7 @@ class Reconciler:
         self._standings: dict[Call, Standing] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._checkups: dict[tuple[str, Call], Checkup] = {}
+        self._asked_at: dict[Call, SinceBoot] = {}
         self._told: dict[tuple[str, str, str, str], SinceBoot] = {}
 
     def restore(
@@ -127,6 +128,7 @@ class Reconciler:
         for step in made.steps:
             match step:
                 case Ask():
+                    self._asked_at.update(dict.fromkeys(step.calls, now))
                     self._issuing.ask(step, self._settings)
                 case Send():
                     self._send(step)
@@ -176,6 +178,7 @@ class Reconciler:
     def _forget_the_undesired(self, desired: Desired, files: Mapping[Destination, File]) -> None:
         for call in [each for each in self._standings if each not in desired.calls]:
             del self._standings[call]
+            self._asked_at.pop(call, None)
             self._store.forget_credential(call)
         self._checkups = {key: each for key, each in self._checkups.items() if key in desired.hosts}
         paths = {file.path for file in files.values()}
@@ -226,6 +229,7 @@ class Reconciler:
             started_at=self._started_at,
             floor=self._settings.renew.floor,
             draw=self._draw(),
+            took=now - self._asked_at.get(answer.call, self._asked_at.get(replace(answer.call, region=SELF), now)),
         )
         self._tell_all([of_refusal(answer, before, self._serves(answer.call))])
 
