@@ -55,6 +55,13 @@ def test_a_guide_keeps_its_word(site, capfd, name):
         sys.stderr.write(f"docs/guides/{name}: {typed} commands typed, {listed} listed as not to be\n")
 
 
+def test_without_a_login_the_registries_of_the_guides_are_closed(site):
+    with site.reached(OWN, CENTRAL):
+        for host in (OWN, CENTRAL):
+            done = site.machine.run(["docker", "pull", f"{host}/team/app:1.4"], check=False)
+            assert "no basic auth credentials" in done.stderr
+
+
 def test_the_list_of_what_is_not_typed_is_closed():
     every = [command for text in GUIDES.values() for command in commands(text)]
 
