@@ -109,7 +109,7 @@ install_python() {
 # -> source, key: where to install from; all that decides what an install brings.
 find_source() {
     source=${WHEELHOUSE:-}
-    [ -n "$source" ] || ! [ -d "$stage/wheelhouse" ] || source=$stage/wheelhouse
+    [ -n "$source" ] || ! [ -f "$stage/wheelhouse/requirements.txt" ] || source=$stage/wheelhouse
     if [ -n "$source" ]; then
         [ -f "$source/requirements.txt" ] || die "$source has no requirements.txt" 'make it with: make wheelhouse'
         key=$(sha256sum <"$source/requirements.txt")

@@ -129,6 +129,7 @@ build {
       "RUNNER_USERS=${join(" ", local.users)}",
       "REGISTRIES=${join(" ", var.registries)}",
       "RUNNER_UNITS=${join(" ", var.runner_units)}",
+      "PACKAGE=${var.package}",
     ]
   }
 

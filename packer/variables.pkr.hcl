@@ -42,6 +42,12 @@ variable "wheelhouse" {
   default     = "dist/wheelhouse"
 }
 
+variable "package" {
+  type        = string
+  description = "What pip installs from its index, where the wheelhouse has no requirements.txt: a version, or a wheel in it."
+  default     = "ecrlogind"
+}
+
 variable "region" {
   type        = string
   description = "Where the AMI is built."
