@@ -21,7 +21,6 @@ LAST_MINUTES = timedelta(minutes=30)
 # A try that itself waited so long for the network hammers nobody: while somebody is likely to be waiting, the next one
 # begins at once, so that hardly a moment goes by in which nobody would notice that the network carries.
 LONG_TRY = timedelta(seconds=10)
-AFTER_LONG_TRY = timedelta(seconds=0.5)
 THROTTLED_AT_LEAST = timedelta(seconds=5)
 
 # A registry that was not reached, or that lets nothing be pulled, is asked again after so long.
@@ -118,7 +117,7 @@ class Standing:
         failures = self.failures + 1
         wait = retry_after(failures, cap, draw)
         if eager and took >= LONG_TRY:
-            wait = min(wait, AFTER_LONG_TRY)
+            wait = timedelta(0)
         if refusal.code == Code.THROTTLED:
             wait = max(wait, min(THROTTLED_AT_LEAST, cap))
         if refusal.code == Code.EXPIRED_ON_ARRIVAL:
