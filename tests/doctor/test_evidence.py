@@ -172,6 +172,13 @@ def test_a_runner_that_carries_a_login_in_its_settings(tmp_path):
     assert gitlab.login.where == "DOCKER_AUTH_CONFIG in config.toml"
 
 
+def test_a_runner_whose_settings_name_our_helper_is_in_order(tmp_path):
+    variable = "DOCKER_AUTH_CONFIG=" + json.dumps({"credHelpers": {HOST: "ecrlogind"}})
+    config = runner("docker", top={"environment": [variable]})
+
+    assert judge(host_with(tmp_path, **{"etc__gitlab-runner__config_dot_toml": config})) == ()
+
+
 def test_a_unit_that_carries_a_login(tmp_path):
     unit = '[Service]\nEnvironment=DOCKER_AUTH_CONFIG={"auths":{}}\n'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from ecrlogind.doctor.clients import reads_variable, variable_fault, variable_logins
@@ -39,13 +40,25 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 _WHY,
                 f"take it out of {seen.path}, then: systemctl daemon-reload, and restart what it belongs to",
             )
-    if any(runner_variable(runner) for runner in runners(evidence)):
+    if any(_holds_logins(runner_variable(runner)) for runner in runners(evidence)):
         yield Finding(
             "docker_auth_config_in_runner",
             "/etc/gitlab-runner/config.toml sets DOCKER_AUTH_CONFIG in environment",
             f"{_WHY}; every job can print it",
             "take it out of environment: the runner reads ~/.docker/config.json anew for each image",
         )
+
+
+def _holds_logins(text: str | None) -> bool:
+    """Whether *text* holds a login that can grow old. One that only names helpers is a good way to reach ours."""
+    if not text:
+        return False
+    try:
+        return bool(json.loads(text)["auths"])
+    except KeyError:
+        return False
+    except (ValueError, TypeError, RecursionError):
+        return True
 
 
 def _ours(evidence: Evidence) -> set[str]:
