@@ -66,7 +66,7 @@ def planting(places):
     return "".join(["#!/bin/sh\nset -e\n", *lines, "chown -R runner: /home/runner\n"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def baked(dockerd, bare, tmp_path_factory):
     """Return an image whose build left a login in every place, and what packer said; made without any network."""
     kitchen = Kitchen.furnish(tmp_path_factory.mktemp("bake") / "packer")
