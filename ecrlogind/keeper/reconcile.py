@@ -14,7 +14,6 @@ from typing import assert_never
 from ecrlogind.core.credential import Credential, SinceBoot
 from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import (
-    TROUBLES,
     Event,
     of_checkup,
     of_credential,
@@ -28,6 +27,7 @@ from ecrlogind.core.plan import Ask, Known, Plan, Send, file_of, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.status import Facts
+from ecrlogind.core.told import Told
 from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probed, Refused
 from ecrlogind.keeper.ports import Accounts, Clock, Couriers, Issuing, Returned, Store
 
@@ -77,7 +77,7 @@ class Reconciler:
         self._deliveries: dict[str, Delivery] = {}
         self._checkups: dict[tuple[str, Call], Checkup] = {}
         self._asked_at: dict[Call, SinceBoot] = {}
-        self._told: dict[tuple[str, str, str, str], SinceBoot] = {}
+        self._told = Told()
 
     def restore(
         self, credentials: Mapping[Call, Credential], deliveries: Iterable[Delivery], instance: Instance | None
@@ -218,7 +218,7 @@ class Reconciler:
         if standing.credential is not None:
             self._store.keep_credential(answer.call, standing.credential)
         self._tell_all([of_credential(answer, before, self._serves(answer.call))])
-        self._may_tell_again("credential.refused", where(answer.call))
+        self._told.forget("credential.refused", where(answer.call))
 
     def _take_in_refusal(self, answer: Refused) -> None:
         now = self._clock.since_boot()
@@ -246,27 +246,16 @@ class Reconciler:
     # --- events
 
     def _tell_all(self, events: Iterable[Event]) -> None:
-        now = self._clock.since_boot()
-        for event in events:
-            told_at = self._told.get(event.key)
-            if event.again_after is None or told_at is None or now - told_at >= event.again_after:
-                self._tell(event)
-                if event.again_after is not None:
-                    self._told[event.key] = now
+        for event in self._told.news(events, self._clock.since_boot()):
+            self._tell(event)
 
     def _tell_troubles(self, desired: Desired, files: Mapping[Destination, File], now: SinceBoot) -> None:
-        troubles = tuple(of_troubles(desired, self._settings.destinations, files, self._standings, now))
-        # What has passed is news when it comes back.
-        standing = {event.key for event in troubles}
-        self._told = {key: at for key, at in self._told.items() if key[0] not in TROUBLES or key in standing}
-        self._tell_all(troubles)
+        troubles = of_troubles(desired, self._settings.destinations, files, self._standings, now)
+        for event in self._told.troubles(troubles, now):
+            self._tell(event)
 
     def _serves(self, call: Call) -> tuple[str, ...]:
         return served_by(call, desire(self._settings, self._instance))
-
-    def _may_tell_again(self, name: str, of: str) -> None:
-        """Forget that *name* was told of a registry or destination: what it told of has passed."""
-        self._told = {key: at for key, at in self._told.items() if key[0] != name or of not in key[1:3]}
 
     # --- couriers
 
@@ -299,7 +288,7 @@ class Reconciler:
             self._store.keep_delivery(after)
         self._tell_all(of_report(before, returned.sent.errand, report))
         if report.refusal is None:
-            self._may_tell_again("login.refused", path)
+            self._told.forget("login.refused", path)
 
 
 def _look_after(returned: Returned) -> timedelta:
