@@ -162,7 +162,6 @@ def test_a_naive_writer_does_lose_what_docker_writes(plain, docker, way):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.timeout(300)
 def test_docker_loses_no_login_and_no_logout_to_couriers_in_a_loop(tmp_path, docker):
     lose_nothing(tmp_path, docker, 2_000)
 
