@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from bench.measure import Contender, Figures, in_turn
@@ -149,7 +150,15 @@ def main() -> int:
         for each in roles:
             aws.world.identities.roles[each["role_arn"]] = Role()
         found["10 registries, 10 roles"] = in_turn([bench.ours(list(roles)), bench.with_profiles(roles)], options.runs)
-    table = _table(found, options.runs, options.latency)
+        for service in ("ecr", "sts"):
+            stack.enter_context(aws.fault(Fault(service=service, latency=0.2)))
+        one = replace(bench.ours(list(roles[:1])), name="one identity")
+        ten = replace(bench.ours(list(roles)), name="ten identities")
+        growth = in_turn([ten, one], options.runs)
+    times = growth["ten identities"].median / growth["one identity"].median
+    table = _table(found, options.runs, options.latency) + (
+        f"\nTen identities take {times:.2f} times as long as one, with each AWS answer 200 ms late.\n"
+    )
     print(table)
     (ROOT / "bench" / "results.json").write_text(
         json.dumps({title: {name: vars(each) for name, each in row.items()} for title, row in found.items()}, indent=2)

@@ -89,6 +89,27 @@ def test_it_renews_and_keeps_what_else_stands_in_the_file(keeper, aws):
     assert '"x": 1e400' in text
 
 
+def test_without_its_scheduler_nothing_is_asked_and_nothing_renews(keeper, aws):
+    idle = keeper.directory / "idle.py"
+    idle.write_text(
+        "import sys\n"
+        "from apscheduler.schedulers.background import BackgroundScheduler\n"
+        "BackgroundScheduler._process_jobs = lambda self: 3600\n"
+        "from ecrlogind.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    keeper.write_settings(["self"])
+    keeper.environment["PYTHONPATH"] = os.getcwd()
+    keeper.program, usual = [keeper.program[0], str(idle)], keeper.program
+    with keeper.running():
+        until((keeper.state / "control.sock").exists, "the daemon")
+        keeper.program = usual
+        assert keeper.run("wait", "--timeout", "2s").returncode == 3
+        assert keeper.stop() == 0
+
+    assert aws.calls() == []
+
+
 def test_it_heals_what_somebody_took_out(keeper):
     keeper.write_settings(["self"])
 
