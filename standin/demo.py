@@ -122,8 +122,9 @@ def _daemon(directory: Path, settings: Path) -> Iterator[Callable[..., str]]:
     try:
         yield ecrlogind
     except Disappointed:
-        daemon.kill()
-        print(daemon.communicate()[1], file=sys.stderr)
+        # Not killed: it ends its couriers, which would make the directories anew that are taken away next.
+        daemon.terminate()
+        print(daemon.communicate(timeout=PATIENCE)[1], file=sys.stderr)
         raise
     else:
         daemon.send_signal(signal.SIGTERM)
