@@ -94,7 +94,7 @@ class Bench:
         login = f"{self.aws_cli} ecr get-login-password | docker login --username AWS --password-stdin"
         helper = "docker-credential-ecr-login get"
         return [
-            self.contender("aws cli | docker login", "sh", "-ec", "\n".join(f"{login} {host}" for host in hosts)),
+            self.contender("aws cli and docker login", "sh", "-ec", "\n".join(f"{login} {host}" for host in hosts)),
             self.contender("Go helper, get", "sh", "-ec", "\n".join(f"echo {host} | {helper}" for host in hosts)),
             self.contender(
                 "bare boto3 script",
