@@ -287,7 +287,7 @@ class Delivery:
             end = min(end, now + timedelta(seconds=max(min(ends_at - wall, 1e6), 0)))
         return Sighting(digest, seen_at, end)
 
-    def looked_away(self, now: SinceBoot) -> Delivery:
+    def disturbed(self, now: SinceBoot) -> Delivery:
         """Return the same after an event: a courier is to look, at once or as soon as the rate allows."""
         if len(self.healed) < BURST:
             return replace(self, look_at=timedelta(0))

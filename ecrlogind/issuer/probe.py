@@ -55,11 +55,6 @@ def probe(asked: Probe, transport: Transport, endpoint: str | None = None) -> Re
     return worst
 
 
-def ask_registry(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Refusal | None:
-    """Probe from this very process, within *patience*: the doctor's way."""
-    return probe(asked, _transport(aws, environment, patience), aws.endpoints.get("registry"))
-
-
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """How far a pull of one image comes: to its manifest's *digest*, or to a *refusal*, or to *no_layers*."""

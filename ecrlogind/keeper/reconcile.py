@@ -107,7 +107,7 @@ class Reconciler:
     def look(self, path: str) -> None:
         """Let a courier look at *path*: something changed there."""
         if delivery := self._deliveries.get(path):
-            self._deliveries[path] = delivery.looked_away(self._clock.since_boot())
+            self._deliveries[path] = delivery.disturbed(self._clock.since_boot())
 
     @property
     def busy(self) -> bool:

@@ -1,12 +1,9 @@
 """What a registry says of a credential."""
 
-from datetime import timedelta
-
 import pytest
 
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.wire import Probe
-from ecrlogind.issuer.probe import ask_registry
 from standin import Fault
 
 from .conftest import EU, PUBLIC, US
@@ -156,11 +153,3 @@ def test_probes_and_calls_go_side_by_side_and_each_probe_is_told_apart(host, pas
     verdicts = {each.tag: each.refusal and each.refusal.code for each in answers if hasattr(each, "tag")}
     assert verdicts == {"good": None, "bad": "invalid_keys"}
     assert len(answers) == 3
-
-
-def test_another_process_of_ours_can_ask_for_itself(host, password):
-    aws = host.question().aws
-
-    for value, code in ((password, None), (Secret("wrong"), "invalid_keys")):
-        refusal = ask_registry(Probe(NAME, "AWS", value), aws, {}, timedelta(seconds=10))
-        assert (refusal and refusal.code) == code

@@ -10,6 +10,7 @@ import pytest
 
 from standin import Fault
 from tests.support.keeper import until
+from tests.support.processes import children
 
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER = "222222222222.dkr.ecr.us-east-1.amazonaws.com"
@@ -344,20 +345,3 @@ def test_a_crash_of_the_issuer_is_a_refusal_and_is_tried_again(keeper, aws):
         hang.lift()
         keeper.wait_for(states={"self": "in_place"})
         assert "issuer_failed" in keeper.log
-
-
-def children(parent, name):
-    """Return the pids of the children of *parent* whose command line names *name*."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            try:
-                with open(f"/proc/{entry}/stat") as file:
-                    ppid = int(file.read().rpartition(")")[2].split()[1])
-                with open(f"/proc/{entry}/cmdline") as file:
-                    words = file.read().split("\0")
-            except OSError:
-                continue
-            if ppid == parent and name in words:
-                found.append(int(entry))
-    return found
