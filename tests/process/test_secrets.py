@@ -136,6 +136,7 @@ def test_through_all_that_can_happen_no_secret_is_to_be_seen_anywhere(  # noqa: 
         until(lambda: (keeper.document or {}).get("problem"), "the problem")
         commands += [keeper.run("check"), keeper.run("login"), keeper.run("wait", "--timeout", "10ms")]
         # a crash of the keeper itself, then a start, a stop, a logout
+        until(lambda: is_at_rest(pid), "a keeper at rest")
         os.kill(pid, signal.SIGABRT)
         strace.wait(30)
         assert "Current thread" in keeper.log  # faulthandler has told where it was
@@ -193,6 +194,12 @@ def child(ancestor, module):
         except OSError:
             continue
     return None
+
+
+def is_at_rest(pid):
+    """Return whether nobody is out and each thread sleeps: of a running one faulthandler may tell but half."""
+    threads = os.listdir(f"/proc/{pid}/task")
+    return len(threads) <= 2 and descendants(pid) == []
 
 
 def waiting_courier(ancestor):
