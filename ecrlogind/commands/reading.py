@@ -84,11 +84,18 @@ def wait(options: argparse.Namespace) -> int:
         if time.monotonic() >= until:
             break
         time.sleep(_POLL)
+    from ecrlogind.core.duration import format_duration
+
+    waited = format_duration(options.timeout)
     if document is None or not running:
         advice = "start it with `systemctl start ecrlogind`, and see `journalctl -u ecrlogind`"
-        raise Failure(f"not running after {options.timeout}", advice, EXIT_NOT_RUNNING)
+        raise Failure(f"not running after {waited}", advice, EXIT_NOT_RUNNING)
     print_table(document, running=True)
-    raise Failure(f"not in time: {options.timeout} have passed", "see the reasons above", EXIT_NOT_ALL)
+    known = {login["host"] for login in document["logins"]}
+    if strange := [host for host in options.hosts if host not in known]:
+        advice = "write hosts as `ecrlogind status` does, or add them to the settings"
+        raise Failure(f"not in time: after {waited} nothing logs in to {', '.join(strange)}", advice, EXIT_NOT_ALL)
+    raise Failure(f"not in time: {waited} have passed", "see the reasons above", EXIT_NOT_ALL)
 
 
 def _is_awaited(document: Mapping[str, Any], hosts: Sequence[str]) -> bool:

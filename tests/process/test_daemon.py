@@ -315,14 +315,19 @@ def test_wait_started_before_the_daemon_waits_for_it(keeper):
 
 def test_wait_says_when_nothing_runs_and_when_it_is_not_in_time(keeper, aws):
     keeper.write_settings(["self", OTHER])
-    assert keeper.run("wait", "--timeout", "200ms").returncode == 3
+    absent = keeper.run("wait", "--timeout", "200ms")
+    assert absent.returncode == 3
+    assert "not running after 200ms" in absent.stderr
     with aws.fault(Fault(service="ecr", region="us-east-1", error="AccessDeniedException", status=400)):
         with keeper.running():
             keeper.wait_for(states={"self": "in_place", OTHER: "failed"})
             assert keeper.run("wait", "--timeout", "5s", OWN).returncode == 0
             late = keeper.run("wait", "--timeout", "300ms", OTHER)
+            strange = keeper.run("wait", "--timeout", "300ms", "no.such.host")
     assert late.returncode == 1
     assert "access_denied" in late.stdout
+    assert strange.returncode == 1
+    assert "nothing logs in to no.such.host" in strange.stderr
 
 
 def test_after_a_kill_status_says_that_nothing_runs(keeper):
