@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from fractions import Fraction
 
 from ecrlogind.core.mistake import Mistake, quote
 
@@ -17,7 +16,8 @@ _UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86_400_000_000),
 }
 _WRITTEN = ("d", "h", "min", "s", "ms", "us")
-_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) *([a-z]+) *", re.ASCII)
+_PART = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))? *([a-z]+) *", re.ASCII)
+_DECIMALS = 9  # a number may have: whole numbers of such parts keep it exact
 _EXAMPLES = 'write for example "90s", "20min" or "1h 30min"'
 
 LONGEST = timedelta(days=366)
@@ -28,19 +28,20 @@ def parse_duration(text: str) -> timedelta:
     bare = text.strip(" ")
     if re.fullmatch(r"[0-9.]+", bare, re.ASCII):
         raise Mistake(f"{quote(text)} has no unit", f'give one: "{bare[:20]}s", "{bare[:20]}min" or "{bare[:20]}h"')
-    total = Fraction(0)
+    total = 0
     at = 0
     while part := _PART.match(bare, at):
-        number, unit = part.groups()
+        whole, decimals, unit = part.groups("")
         if unit not in _UNITS:
             raise Mistake(f"{quote(unit)} is no unit of time", f"the units are {', '.join(reversed(_WRITTEN))}")
-        total += Fraction(number) * _UNITS[unit]
+        total += int(whole + decimals.ljust(_DECIMALS, "0")) * _UNITS[unit]
         at = part.end()
     if not bare or at < len(bare):
         raise Mistake(f"{quote(text)} is not a span of time", _EXAMPLES)
-    if total > LONGEST // timedelta(microseconds=1):
+    microseconds = (total + 10**_DECIMALS // 2) // 10**_DECIMALS
+    if microseconds > LONGEST // timedelta(microseconds=1):
         raise Mistake(f"{quote(text)} is longer than a year", _EXAMPLES)
-    return timedelta(microseconds=round(total))
+    return timedelta(microseconds=microseconds)
 
 
 def format_duration(span: timedelta) -> str:

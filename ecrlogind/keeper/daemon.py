@@ -17,12 +17,8 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
-
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.executors.debug import DebugExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Ready, SettingsError
@@ -32,7 +28,7 @@ from ecrlogind.keeper import clock, control
 from ecrlogind.keeper.awaiting import StoppedError, first_settings
 from ecrlogind.keeper.bell import Bell
 from ecrlogind.keeper.host import Host, refusal_of
-from ecrlogind.keeper.pace import TICK, Pace
+from ecrlogind.keeper.pace import TICK, Passes
 from ecrlogind.keeper.systemd import Systemd, microseconds
 
 # How long couriers may finish what they are at when the daemon is told to stop.
@@ -54,12 +50,7 @@ class Daemon:
         self._host = host
         self._systemd = Systemd(environment)
         self._tick = min(TICK, self._systemd.watchdog / 3) if self._systemd.watchdog else TICK
-        self._pace = Pace()
-        self._scheduler = BackgroundScheduler(
-            executors={"default": DebugExecutor()},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-            timezone=UTC,
-        )
+        self._scheduled = Passes(self._pass, self._note_crash)
         self._selector = selectors.DefaultSelector()
         self._turn = threading.RLock()
         self._came_round = threading.Condition(self._turn)
@@ -86,7 +77,7 @@ class Daemon:
             return EXIT_STOPPED
         except SettingsError:
             return EXIT_SETTINGS
-        self._host.start(settings, wake=self._pull, watch=self._take_watch)
+        self._host.start(settings, wake=self._scheduled.pull, watch=self._take_watch)
         self._started_at = self._host.clock.since_boot()
         listener = control.listen(self._host.state)
         step = clock.step_descriptor()
@@ -94,9 +85,7 @@ class Daemon:
         self._selector.register(listener, selectors.EVENT_READ)
         if step is not None:
             self._selector.register(step, selectors.EVENT_READ)
-        self._scheduler.add_listener(self._note_crash, EVENT_JOB_ERROR)
-        self._scheduler.add_job(self._pass, self._pace, id="pass", next_run_time=datetime.now(UTC))
-        self._scheduler.start()
+        self._scheduled.start()
         try:
             self._wait_for_news(listener, step)
         finally:
@@ -125,7 +114,7 @@ class Daemon:
             if self._reload_wanted and time.monotonic() >= self._reloaded_at + _RELOAD_PAUSE.total_seconds():
                 self._reload()
             self._register_watches()
-            self._pull()
+            self._scheduled.pull()
 
     def _patience(self) -> float:
         """Return how long to wait for news, in seconds."""
@@ -159,14 +148,9 @@ class Daemon:
         self._selector.unregister(descriptor)
         os.close(descriptor)
 
-    def _pull(self) -> None:
-        """Pull the pass forward to now."""
-        with suppress(Exception):  # the scheduler is shutting down; there is nothing left to pull
-            self._scheduler.modify_job("pass", next_run_time=datetime.now(UTC))
-
     # --- the scheduler's thread: passes
 
-    def _pass(self) -> None:
+    def _pass(self) -> timedelta:
         with self._turn:
             began = time.monotonic()
             next_at = self._host.reconciler.run_pass()
@@ -181,7 +165,7 @@ class Daemon:
             next_at = min(next_at, now + _SAY_AGAIN)
         if not self._ready:
             next_at = min(next_at, max(self._started_at + self._host.settings.boot.timeout, now + self._tick / 30))
-        self._pace.wait = min(next_at - now, TICK * 2)
+        return next_at - now
 
     def _tell_the_world(self) -> Mapping[str, Any]:
         """Derive everything that is said of us from the outcomes, and say it; return the status document."""
@@ -210,9 +194,9 @@ class Daemon:
         self._systemd.say(**words)
         return document
 
-    def _note_crash(self, event: JobExecutionEvent) -> None:
+    def _note_crash(self, crash: BaseException) -> None:
         """End the daemon on a bug in a pass: systemd starts it again, and the journal keeps the trace."""
-        self._crash = event.exception
+        self._crash = crash
         self._bell.ring()
 
     # --- settings
@@ -274,7 +258,7 @@ class Daemon:
                 return {"error": "other settings"}
             self._host.reconciler.hurry()
             passes = self._passes
-        self._pull()
+        self._scheduled.pull()
         with self._turn:
             while time.monotonic() < until and (self._passes == passes or self._host.reconciler.busy):
                 self._came_round.wait(until - time.monotonic())
@@ -284,7 +268,7 @@ class Daemon:
 
     def _stop(self, listener: socket.socket) -> None:
         self._systemd.say(STOPPING="1")
-        self._scheduler.shutdown(wait=True)
+        self._scheduled.stop()
         listener.close()
         until = time.monotonic() + _PARTING.total_seconds()
         # A courier in the middle of its swap needs milliseconds; what hangs is ended.

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from ecrlogind.core.events import Event, Level
+from ecrlogind.keeper.lean import lean
+
+with lean():
+    import structlog
 
 _SOCKET = "/run/systemd/journal/socket"
 _PRIORITIES = {Level.ERROR: 3, Level.WARNING: 4, Level.NOTICE: 5, Level.INFO: 6, Level.DEBUG: 7}

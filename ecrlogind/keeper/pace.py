@@ -1,10 +1,18 @@
-"""When the next pass runs, as APScheduler asks."""
+"""APScheduler: the one job that is the pass, and when it runs next."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-from apscheduler.triggers.base import BaseTrigger
+from ecrlogind.keeper.lean import lean
+
+with lean():
+    from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+    from apscheduler.executors.debug import DebugExecutor
+    from apscheduler.schedulers.background import BackgroundScheduler
+    from apscheduler.triggers.base import BaseTrigger
 
 # However quiet it is, a pass runs so often: a user may have appeared, or a clock stepped that told nobody.
 TICK = timedelta(seconds=30)
@@ -19,3 +27,41 @@ class Pace(BaseTrigger):  # type: ignore[misc]  # apscheduler has no types
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
         """Return the next time: always later than *now*, or APScheduler would count missed runs for ever."""
         return now + max(min(self.wait, TICK * 2), timedelta(milliseconds=10))
+
+
+class Passes:
+    """Runs *one_pass* in a thread of its own, never two at once; it returns how long the next one can wait.
+
+    *crashed* is told what one raised.
+    """
+
+    def __init__(self, one_pass: Callable[[], timedelta], crashed: Callable[[BaseException], None]) -> None:
+        self._one_pass = one_pass
+        self._crashed = crashed
+        self._pace = Pace()
+        self._scheduler = BackgroundScheduler(
+            executors={"default": DebugExecutor()},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone=UTC,
+        )
+
+    def start(self) -> None:
+        """Run the first one now."""
+        self._scheduler.add_listener(self._note, EVENT_JOB_ERROR)
+        self._scheduler.add_job(self._run, self._pace, id="pass", next_run_time=datetime.now(UTC))
+        self._scheduler.start()
+
+    def pull(self) -> None:
+        """Pull the next one forward to now."""
+        with suppress(Exception):  # the scheduler is shutting down; there is nothing left to pull
+            self._scheduler.modify_job("pass", next_run_time=datetime.now(UTC))
+
+    def stop(self) -> None:
+        """Let the one that runs end, and run no more."""
+        self._scheduler.shutdown(wait=True)
+
+    def _run(self) -> None:
+        self._pace.wait = min(self._one_pass(), TICK * 2)
+
+    def _note(self, event: JobExecutionEvent) -> None:
+        self._crashed(event.exception)

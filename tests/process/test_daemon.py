@@ -292,6 +292,16 @@ def test_the_keeper_stays_small_since_boto3_lives_elsewhere(keeper):
         assert pss < 32_000
 
 
+def test_the_keeper_loads_no_tls_no_event_loop_and_no_process_pools(keeper):
+    keeper.write_settings(["self"])
+    with keeper.running():
+        keeper.wait_for(states={"self": "in_place"})
+        with open(f"/proc/{keeper.process.pid}/maps") as file:
+            loaded = file.read()
+    assert "_datetime" in loaded  # so this is how a module would be seen
+    assert not [name for name in ("_ssl", "_asyncio", "_multiprocessing", "_queue") if f"/{name}." in loaded]
+
+
 def test_status_and_wait_import_neither_boto3_nor_apscheduler(keeper):
     keeper.write_settings(["self"])
     keeper.run("login")
