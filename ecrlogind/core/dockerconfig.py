@@ -38,9 +38,9 @@ __all__ = [
     "digest_of",
     "ends_at",
     "find",
-    "has_legacy_login",
+    "legacy_logins",
     "merge",
-    "other_helper",
+    "other_helpers",
     "other_logins",
     "shadowed_by",
     "twins",
@@ -102,27 +102,47 @@ def bad_entries(text: str) -> tuple[str, ...]:
     return tuple(key for key, member in auths.members.items() if not is_readable(member.value)) if auths else ()
 
 
-def other_logins(text: str, host: str, auth: str | None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the entries of *text*, an auth.json, that podman takes for *host* and that do not say *auth*, by key."""
+def other_logins(text: str, wanted: Mapping[str, str | None]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """Return, by host and key, the entries of *text*, an auth.json, that podman takes for the hosts of *wanted*.
+
+    *wanted* maps them to the auth that they should say: only entries that say another one are returned.
+    """
     auths = Document.of(text).auths
-    entries = {key: auths.get(key) for key in (host, *twins(host))} if auths else {}
-    return {key: entry for key, entry in entries.items() if holds_login(entry) and entry.get("auth") != auth}
+    if auths is None:
+        return {}
+    found = {}
+    for host, auth in wanted.items():
+        entries = {key: auths.get(key) for key in (host, *twins(host))}
+        if others := {key: entry for key, entry in entries.items() if _is_other(entry, auth)}:
+            found[host] = others
+    return found
 
 
-def other_helper(text: str, host: str) -> str | None:
-    """Return the helper, not ours, that *text* names for *host*."""
-    helper = Document.of(text).helper(host)
-    return helper if helper != OUR_HELPER else None
+def other_helpers(text: str, hosts: Iterable[str]) -> Mapping[str, str]:
+    """Return the helpers, not ours, that *text* names for *hosts*."""
+    document = Document.of(text)
+    helpers = {host: document.helper(host) for host in hosts}
+    return {host: helper for host, helper in helpers.items() if helper is not None and helper != OUR_HELPER}
 
 
-def has_legacy_login(text: str, host: str, auth: str | None) -> bool:
-    """Whether *text*, a ~/.dockercfg, holds a login for *host* other than *auth*: there the keys are at the top."""
+def legacy_logins(text: str, wanted: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return for which hosts of *wanted* (host -> auth) *text*, a ~/.dockercfg, has another login than that.
+
+    There the keys are at the top.
+    """
     try:
         found = jsontext.parse(text)
     except jsontext.NotJson:
-        return False
-    entries = [found.get(key) for key in (host, *twins(host))] if found else []
-    return any(holds_login(entry) and entry.get("auth") != auth for entry in entries)
+        return ()
+    return tuple(
+        host
+        for host, auth in wanted.items()
+        if found and any(_is_other(found.get(key), auth) for key in (host, *twins(host)))
+    )
+
+
+def _is_other(entry: Any, auth: str | None) -> bool:
+    return holds_login(entry) and entry.get("auth") != auth
 
 
 def without(text: str, keys: Iterable[str]) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import typing
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -185,6 +186,11 @@ class Errand:
     gid: int | None = None
     watch: bool = False
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that it is about."""
+        return tuple(dict.fromkeys((*self.logins, *self.helpers, *self.remove)))
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -207,12 +213,27 @@ class Report:
     """What the courier found and did. *notes* are worth a log line.
 
     *refusal* means that nothing was written, or by `docker login` not everything: then *found* says what stands.
+    *rest* is what was found under every host of the errand that *found* does not name, None if that says all.
     """
 
     found: Mapping[str, Found] = field(default_factory=dict)
     changed: bool = False
     refusal: Refusal | None = None
     notes: tuple[Refusal, ...] = ()
+    rest: Found | None = None
+
+    def brief(self, errand: Errand) -> Report:
+        """Return the same in few words: what most hosts of *errand* have in common is said once."""
+        if not self.found or set(self.found) != set(errand.hosts):
+            return self
+        [(rest, _)] = Counter(self.found.values()).most_common(1)
+        return replace(self, found={host: each for host, each in self.found.items() if each != rest}, rest=rest)
+
+    def full(self, errand: Errand) -> Report:
+        """Return the same with every host of *errand* named."""
+        if self.rest is None:
+            return self
+        return replace(self, found={host: self.found.get(host, self.rest) for host in errand.hosts}, rest=None)
 
 
 _ANSWERS: dict[str, type[Answer]] = {kind.__name__: kind for kind in typing.get_args(Answer)}

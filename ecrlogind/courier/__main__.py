@@ -46,11 +46,11 @@ def serve(visit: Callable[[Errand, Deadline], tuple[Report, int | None]]) -> int
 
     errand = decode(Errand, _read_line())
     deadline = Deadline(errand.deadline)
-    deadline.guard(lambda: _send(fitted(late(errand)), None))
+    deadline.guard(lambda: _send(fitted(late(errand), errand), None))
     report, descriptor = visit(errand, deadline)
     # Held to the end: there is one report.
     deadline.busy.acquire()
-    _send(fitted(report), descriptor)
+    _send(fitted(report, errand), descriptor)
     return 0
 
 

@@ -123,10 +123,8 @@ class Visit:
         if self._errand.home is None:
             return found
         shadows = Shadows(self._errand.home, self._rules.uid, self._wish, self._deadline, notes)
-        return {
-            host: replace(each, shadow=shadows.over(host)) if each.is_ours and each.shadow is None else each
-            for host, each in found.items()
-        }
+        over = shadows.over([host for host, each in found.items() if each.is_ours and each.shadow is None])
+        return {host: replace(each, shadow=over[host]) if host in over else each for host, each in found.items()}
 
     def _glance(self, way: Trail) -> _Glance:
         try:
@@ -153,28 +151,26 @@ def late(errand: Errand) -> Report:
     )
 
 
-def fitted(report: Report) -> bytes:
+def fitted(report: Report, errand: Errand) -> bytes:
     """Return *report* as a line that is no longer than the keeper takes; what explains goes before what is."""
-    for each in (
-        report,
-        replace(report, notes=()),
-        replace(report, notes=(), found={host: _brief(found) for host, found in report.found.items()}),
-    ):
-        line = encode(each)
+    plain = replace(report, found={host: _unexplained(found) for host, found in report.found.items()}, notes=())
+    for each in (report, replace(report, notes=()), plain):
+        line = encode(each.brief(errand))
         if len(line) <= LONGEST_REPORT:
             return line
     return encode(
         Report(
             refusal=Refusal(
                 Trouble.REPORT_TOO_LONG,
-                f"{len(report.found)} registries in one file are more than can be reported",
+                f"{shown(errand.path)}: {len(report.found)} registries in one file, so many of them with a login of "
+                "somebody else's that it cannot be reported",
                 "give the destination a list of the `registries` that it needs",
             )
         )
     )
 
 
-def _brief(found: Found) -> Found:
+def _unexplained(found: Found) -> Found:
     return replace(found, shadow=replace(found.shadow, message=found.shadow.code, hint="")) if found.shadow else found
 
 

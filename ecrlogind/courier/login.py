@@ -164,9 +164,8 @@ class Visit:
     def _shadowed(self, found: Mapping[str, Found]) -> Mapping[str, Found]:
         """Return *found* with what other files of the user's stand over our logins."""
         shadows = Shadows(self._home, self._rules.uid, self._wish, self._deadline, self._notes)
-        return {
-            host: replace(each, shadow=shadows.over(host)) if each.is_ours else each for host, each in found.items()
-        }
+        over = shadows.over([host for host, each in found.items() if each.is_ours])
+        return {host: replace(each, shadow=over[host]) if host in over else each for host, each in found.items()}
 
     def _watched(self) -> int | None:
         """Arm a watch on the config.json: docker writes it when somebody logs in or out, wherever the login goes."""

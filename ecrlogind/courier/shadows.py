@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.dockerconfig import Trouble, Unfit, Wish
@@ -32,23 +33,17 @@ class Shadows:
     deadline: Deadline
     notes: list[Refusal]
 
-    def over(self, host: str) -> Refusal | None:
-        """Return what stands over our login for *host*; with the fix in the wish, what is stale goes first."""
-        for path in self._auth_files():
+    def over(self, hosts: Collection[str]) -> Mapping[str, Refusal]:
+        """Return what stands over our logins for *hosts*; with the fix in the wish, what is stale goes first."""
+        found: dict[str, Refusal] = {}
+        for path in self._auth_files() if hosts else ():
             if self.wish.fix_shadows:
-                self._remove_stale(path, host)
-            text = _read(path)
-            if text is not None and (shadow := self._in_auth_file(path, text, host)):
-                return shadow
-        path = f"{self.home}/.dockercfg"
-        text = _read(path)
-        if text is not None and dockerconfig.has_legacy_login(text, host, self.wish.logins.get(host)):
-            return Refusal(
-                Trouble.SHADOWED_BY_DOCKERCFG,
-                f"{shown(path)} has another login for {host}, which old clients take",
-                f"no client of today needs that file: mv {shown(path)} {shown(path + '.away')}",
-            )
-        return None
+                self._remove_stale(path, hosts)
+            found = {**self._in_auth_file(path, hosts), **found}
+        return {**self._in_legacy_file(hosts), **found}
+
+    def _auths(self, hosts: Collection[str]) -> Mapping[str, str | None]:
+        return {host: self.wish.logins.get(host) for host in hosts}
 
     def _auth_files(self) -> tuple[str, ...]:
         # XDG_RUNTIME_DIR is not known here: with it set podman takes the first, without it the second.
@@ -58,34 +53,56 @@ class Shadows:
             f"{self.home}/.config/containers/auth.json",
         )
 
-    def _in_auth_file(self, path: str, text: str, host: str) -> Refusal | None:
+    def _in_auth_file(self, path: str, hosts: Collection[str]) -> Mapping[str, Refusal]:
+        text = _read(path)
+        if text is None:
+            return {}
         try:
-            others = dockerconfig.other_logins(text, host, self.wish.logins.get(host))
-            helper = dockerconfig.other_helper(text, host)
+            logins = dockerconfig.other_logins(text, self._auths(hosts))
+            helpers = dockerconfig.other_helpers(text, hosts)
         except Unfit:
-            return None  # podman stumbles over that on its own, whatever we do
-        if not others and helper is None:
-            return None
-        what = "another login" if others else "a credential helper"
-        return Refusal(
-            Trouble.SHADOWED_BY_AUTH_JSON,
-            f"{shown(path)} has {what} for {host}, which podman takes first",
-            f"podman logout --authfile {shown(path)} {host}"
-            if others
-            else f"remove credHelpers for it from {shown(path)}",
-        )
+            return {}  # podman stumbles over that on its own, whatever we do
+        shadows = {}
+        for host in hosts:
+            if host in logins:
+                what, hint = "another login", f"podman logout --authfile {shown(path)} {host}"
+            elif host in helpers:
+                what, hint = "a credential helper", f"remove credHelpers for it from {shown(path)}"
+            else:
+                continue
+            message = f"{shown(path)} has {what} for {host}, which podman takes first"
+            shadows[host] = Refusal(Trouble.SHADOWED_BY_AUTH_JSON, message, hint)
+        return shadows
 
-    def _remove_stale(self, path: str, host: str) -> None:
+    def _in_legacy_file(self, hosts: Collection[str]) -> Mapping[str, Refusal]:
+        path = f"{self.home}/.dockercfg"
+        text = _read(path)
+        if text is None:
+            return {}
+        return {
+            host: Refusal(
+                Trouble.SHADOWED_BY_DOCKERCFG,
+                f"{shown(path)} has another login for {host}, which old clients take",
+                f"no client of today needs that file: mv {shown(path)} {shown(path + '.away')}",
+            )
+            for host in dockerconfig.legacy_logins(text, self._auths(hosts))
+        }
+
+    def _remove_stale(self, path: str, hosts: Collection[str]) -> None:
         try:
             aged = time.time() - Path(path).stat().st_mtime > _LIFETIME
         except OSError:
             return
 
         def change(text: str) -> str:
-            others = dockerconfig.other_logins(text, host, self.wish.logins.get(host))
-            return dockerconfig.without(
-                text, [key for key, entry in others.items() if self._is_stale(host, entry, aged=aged)]
-            )
+            others = dockerconfig.other_logins(text, self._auths(hosts))
+            stale = [
+                key
+                for host, entries in others.items()
+                for key, entry in entries.items()
+                if self._is_stale(host, entry, aged=aged)
+            ]
+            return dockerconfig.without(text, stale)
 
         try:
             _rewrite(path, self.uid, change, self.deadline, self.notes)
@@ -94,9 +111,7 @@ class Shadows:
         except (OSError, Unfit):
             return  # it is still there, so it is reported as the shadow that it is
 
-    def _is_stale(self, host: str, entry: object, *, aged: bool) -> bool:
-        if not isinstance(entry, dict):
-            return False
+    def _is_stale(self, host: str, entry: Mapping[str, Any], *, aged: bool) -> bool:
         known = dockerconfig.digest_of(entry)
         if self.wish.may_replace(host, known) or known in self.wish.delivered.get(host, ()):
             return True

@@ -20,7 +20,7 @@ from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.dockerconfig import Trouble
 from ecrlogind.core.plan import Send
 from ecrlogind.core.standing import File
-from ecrlogind.core.wire import LONGEST_REPORT, Refusal, Report
+from ecrlogind.core.wire import LONGEST_REPORT, Errand, Refusal, Report
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
 
 # Where the units of those that run `docker login` listen, by user.
@@ -119,7 +119,7 @@ class Couriers:
                     question = encode(step.errand)
                     watch = converse(connection, question, until=until, most=LONGEST_REPORT, hear=said.append)
                     words = words_of(until)
-                    tell(*_understood(said, words, watch))
+                    tell(*_understood(step.errand, said, words, watch))
                 except ChildError as error:
                     # Told before the context kills and reaps it, which on a dead file server may take for ever.
                     with self._lock:
@@ -160,11 +160,11 @@ class Couriers:
             yield connection, lambda until: last_words(child, until)
 
 
-def _understood(said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:
+def _understood(errand: Errand, said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:
     """Return the report that a courier gave. What it says is its user's word, good for that user's file alone."""
     try:
         [line] = said
-        return decode(Report, line), watch
+        return decode(Report, line).full(errand), watch
     except (ValueError, WireError):
         if watch is not None:
             os.close(watch)

@@ -16,9 +16,9 @@ from ecrlogind.core.dockerconfig import (
     digest,
     ends_at,
     find,
-    has_legacy_login,
+    legacy_logins,
     merge,
-    other_helper,
+    other_helpers,
     other_logins,
     shadowed_by,
     twins,
@@ -416,17 +416,17 @@ def test_a_file_destination_needs_our_helper_no_more():
 def test_another_login_in_an_auth_json_is_found_under_every_key_that_podman_takes():
     text = json.dumps({"auths": {A: {"auth": auth("new")}, f"https://{A}/v2/": {"auth": auth("x")}, f"{A}/t": {}}})
 
-    assert list(other_logins(text, A, auth("new"))) == [f"https://{A}/v2/"]
-    assert other_helper(json.dumps({"credHelpers": {A: "pass"}}), A) == "pass"
+    assert other_logins(text, {A: auth("new"), B: None}) == {A: {f"https://{A}/v2/": {"auth": auth("x")}}}
+    assert other_helpers(json.dumps({"credHelpers": {A: "pass", B: "ecrlogind"}}), (A, B, P)) == {A: "pass"}
     assert json.loads(without(text, [f"https://{A}/v2/"])) == {"auths": {A: {"auth": auth("new")}, f"{A}/t": {}}}
 
 
 def test_a_legacy_file_has_its_logins_at_the_top():
     text = json.dumps({f"https://{A}": {"auth": auth("x")}})
 
-    assert has_legacy_login(text, A, auth("new"))
-    assert not has_legacy_login(text, A, auth("x"))
-    assert not has_legacy_login("no json", A, None)
+    assert legacy_logins(text, {A: auth("new"), B: None}) == (A,)
+    assert legacy_logins(text, {A: auth("x")}) == ()
+    assert legacy_logins("no json", {A: None}) == ()
 
 
 # --- what is refused

@@ -2,11 +2,13 @@ import json
 import os
 import stat
 import subprocess
+from collections import Counter
 
 import pytest
 
+from ecrlogind.core.codec import decode
 from ecrlogind.core.dockerconfig import Trouble, digest
-from ecrlogind.core.wire import Report, Was
+from ecrlogind.core.wire import LONGEST_REPORT, Report, Was
 from tests.support.courier import HOST, OTHER, auth, command, config
 from tests.support.need import need
 
@@ -315,23 +317,43 @@ def test_a_first_file_is_flushed_and_replaces_nothing(plain, tmp_path):
     assert "RENAME_NOREPLACE" in calls[1]
 
 
-def test_a_report_of_a_thousand_registries_is_no_longer_than_the_keeper_takes(plain):
-    from ecrlogind.core.codec import encode
-    from ecrlogind.core.wire import LONGEST_REPORT
-
-    logins = {f"{n:012}.dkr.ecr.eu-west-1.amazonaws.com": "x" * 2000 for n in range(1000)}
-
-    report = plain.send(logins, deadline=30)
-
-    assert len(encode(report)) <= LONGEST_REPORT
-    assert report.refusal.code == Trouble.REPORT_TOO_LONG
-    assert len(plain.auths()) == 1000
+def accounts(count):
+    return [f"{n:012}.dkr.ecr.eu-west-1.amazonaws.com" for n in range(count)]
 
 
-def test_four_hundred_registries_are_reported(plain):
-    logins = {f"{n:012}.dkr.ecr.eu-west-1.amazonaws.com": "x" for n in range(400)}
+def test_two_thousand_registries_in_one_file_are_reported_whatever_stood_there(plain):
+    hosts = accounts(2000)
+    plain.write(config(**{hosts[7]: "job", hosts[8]: "old", "quay.io": "theirs"}))
+    logins = dict.fromkeys(hosts, "x" * 2000)
 
-    report = plain.send(logins)
+    report = plain.send(logins, delivered={hosts[8]: (digest(auth("old")),)}, deadline=60)
 
-    assert len(report.found) == 400
     assert report.refusal is None
+    assert list(report.found) == hosts
+    assert Counter(found.was for found in report.found.values()) == {Was.ABSENT: 1998, Was.FOREIGN: 1, Was.OUTDATED: 1}
+    assert (report.found[hosts[7]].was, report.found[hosts[7]].is_ours) == (Was.FOREIGN, False)
+    assert plain.auths() == {"quay.io": "theirs", **logins, hosts[7]: "job"}
+
+
+def test_two_thousand_shadowed_logins_are_reported_as_such_if_not_with_every_word(plain):
+    hosts = accounts(2000)
+    podmans = plain.path / ".config" / "containers" / "auth.json"
+    podmans.parent.mkdir(parents=True)
+    podmans.write_text(json.dumps({"credHelpers": dict.fromkeys(hosts, "pass")}))
+
+    report = plain.send(dict.fromkeys(hosts, "x"), deadline=60)
+
+    assert report.refusal is None
+    assert {found.shadow.code for found in report.found.values()} == {Trouble.SHADOWED_BY_AUTH_JSON}
+    assert len(report.found) == 2000
+
+
+def test_a_thousand_logins_of_somebody_elses_are_more_than_a_report_tells(plain):
+    hosts = accounts(1000)
+    plain.write(config(**{host: f"job {host}" for host in hosts}))
+    errand = plain.errand(dict.fromkeys(hosts, "x"), deadline=60)
+
+    out, err = plain.start(errand).communicate(timeout=60)
+
+    assert len(out) <= LONGEST_REPORT, err
+    assert decode(Report, out).refusal.code == Trouble.REPORT_TOO_LONG

@@ -87,13 +87,14 @@ class Home:
                 process = subprocess.Popen(
                     command, stdin=its, stdout=its, stderr=subprocess.PIPE, cwd="/", env={}, start_new_session=True
                 )
-            ours.sendall(encode(self.errand(logins, **more)))
+            errand = self.errand(logins, **more)
+            ours.sendall(encode(errand))
             line, descriptors, _, _ = socket.recv_fds(ours, 1 << 16, 4)
             while not line.endswith(b"\n") and (more_of_it := ours.recv(1 << 16)):
                 line += more_of_it
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err.decode()
-        return decode(Report, line), *descriptors
+        return decode(Report, line).full(errand), *descriptors
 
 
 @pytest.fixture

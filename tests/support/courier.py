@@ -131,10 +131,11 @@ class Home:
 
     def send(self, logins=None, *, prefix=(), **more):
         """Send a courier through pipes and return its report."""
-        process = self.start(self.errand(logins, **more), prefix=prefix)
+        errand = self.errand(logins, **more)
+        process = self.start(errand, prefix=prefix)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err.decode()
-        return decode(Report, out)
+        return decode(Report, out).full(errand)
 
     def watch(self, logins=None, **more):
         """Send a courier through a socket, as the keeper does; return its report and the inotify descriptor."""
@@ -144,14 +145,15 @@ class Home:
                 command(self.deny), stdin=its, stdout=its, stderr=subprocess.PIPE, cwd="/", env={}, **self.as_user()
             )
             its.close()
-            ours.sendall(encode(replace(self.errand(logins, **more), watch=True)))
+            errand = replace(self.errand(logins, **more), watch=True)
+            ours.sendall(encode(errand))
             line, descriptors, _, _ = socket.recv_fds(ours, 1 << 16, 4)
             while not line.endswith(b"\n") and (more_of_it := ours.recv(1 << 16)):
                 line += more_of_it
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err.decode()
         self.descriptors += descriptors
-        return decode(Report, line), *descriptors
+        return decode(Report, line).full(errand), *descriptors
 
     def close(self):
         for descriptor in self.descriptors:

@@ -28,7 +28,7 @@ def main(way):
         os.fsync(file.fileno())
     if way == "rename":
         os.rename(target, path)
-    sys.stdout.write(json.dumps({"found": {}, "changed": True, "refusal": None, "notes": []}) + "\n")
+    sys.stdout.write(json.dumps({"found": {}, "changed": True, "refusal": None, "notes": [], "rest": None}) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,19 +30,20 @@ def _of(user: User, hosts: list[str]) -> Iterator[Finding]:
         text = user.file(path).text
         if path == user.docker_file:
             return
-        for host in hosts if text is not None else ():
-            try:
-                others = dockerconfig.other_logins(text or "", host, _delivered(user, host))
-            except Unfit:
-                break
-            if others:
-                yield Finding(
-                    "shadowed_by_auth_json",
-                    f"{path} has another login for {host}",
-                    "podman, skopeo and buildah take that one before docker's config.json, whichever is fresher",
-                    f"podman logout --authfile {path} {host}",
-                    user.own_file,
-                )
+        if text is None:
+            continue
+        try:
+            others = dockerconfig.other_logins(text, {host: _delivered(user, host) for host in hosts})
+        except Unfit:
+            continue
+        for host in others:
+            yield Finding(
+                "shadowed_by_auth_json",
+                f"{path} has another login for {host}",
+                "podman, skopeo and buildah take that one before docker's config.json, whichever is fresher",
+                f"podman logout --authfile {path} {host}",
+                user.own_file,
+            )
 
 
 def _delivered(user: User, host: str) -> str | None:
