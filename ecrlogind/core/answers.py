@@ -9,15 +9,13 @@ keys, the absence of blanks and the codes are theirs to rely on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.desired import call_for
 from ecrlogind.core.standing import Standing
 from ecrlogind.core.status import Facts
-from ecrlogind.core.wire import Call, Refusal
+from ecrlogind.core.wire import Refusal
 
 # What stands there until AWS has been asked. Waiting cures it: the provider of kubelet does.
 PENDING = Refusal("pending", "no credential has been issued yet", "see: ecrlogind status")
@@ -36,38 +34,22 @@ def answer_text(credential: Credential | None, host: str, reason: Refusal | None
     return f"0\n{_one_line(f'{reason.code}: {reason.message}; {reason.hint}')}\n"
 
 
-def texts(facts: Facts, keeper: int, uptime: SinceBoot) -> dict[tuple[int, str], str]:
+def texts(facts: Facts, uptime: SinceBoot) -> dict[tuple[int, str], str]:
     """Return what each answers file is to say, by uid and host.
 
-    Every user whom the settings name has the hosts of that user's destinations; *keeper*, the uid that the keeper runs
-    as, has every registry without a name of its own besides. Where one host would have two identities for one user,
-    the first in the settings has it. *uptime* is what /proc/uptime says now: in some containers that is not the time
-    since boot, and it is all that a shell script can see.
+    *uptime* is what /proc/uptime says now: in some containers that is not the time since boot, and it is all that a
+    shell script can see.
     """
     shift = uptime - facts.now
     shift = shift if abs(shift) > timedelta(seconds=1) else timedelta(0)  # two clocks are never read at one moment
-    calls: dict[tuple[int, str], Call] = {}
-    for uid, host, call in _wanted(facts, keeper):
-        calls.setdefault((uid, host), call)
     found = {}
-    for (uid, host), call in calls.items():
+    for (uid, host), call in facts.desired.answers.items():
         standing = facts.standings.get(call, Standing())
         credential = standing.credential and replace(
             standing.credential, expires_at=standing.credential.expires_at + shift
         )
         found[uid, host] = answer_text(credential, host, standing.refusal, facts.now + shift)
     return found
-
-
-def _wanted(facts: Facts, keeper: int) -> Iterator[tuple[int, str, Call]]:
-    for login in facts.desired.logins:
-        file = facts.files.get(login.destination)
-        if login.host is not None and file is not None and login.destination.user is not None:
-            yield file.owner.uid, login.host, login.call
-    for entry in facts.settings.registries:
-        if not entry.named:
-            for registry in entry.registries(facts.instance):
-                yield keeper, registry.host, call_for(entry, registry, facts.settings)
 
 
 def _one_line(text: str) -> str:

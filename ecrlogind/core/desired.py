@@ -7,7 +7,7 @@ plan, by file (one courier serves every login in it).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ecrlogind.core.clashes import are_one
 from ecrlogind.core.registry import PUBLIC_REGION, Registry
@@ -40,14 +40,16 @@ class Login:
 class Desired:
     """Every login that the settings ask for, and every call that they need (a registry may have no destination).
 
-    *hosts* maps each registry's host and call to the images that its role must be able to pull. *conflicts* are logins
-    that cannot be: another entry claims the same host at the same destination for another identity, which shows only
-    once `self` is known.
+    *hosts* maps each registry's host and call to the images that its role must be able to pull. *answers* are the calls
+    by whose credential helper and provider answer, by uid and host; see `claims`. *conflicts* are logins that cannot
+    be: another entry claims the same host at the same destination, or for the same user, for another identity, which
+    shows only once `self` is known.
     """
 
     logins: tuple[Login, ...]
     calls: tuple[Call, ...]
     hosts: Mapping[tuple[str, Call], tuple[str, ...]]
+    answers: Mapping[tuple[int, str], Call] = field(default_factory=dict)
     conflicts: tuple[Login, ...] = ()
 
 
@@ -92,7 +94,7 @@ def desire(settings: Settings, instance: Instance | None) -> Desired:
             if registry is not None:
                 known = hosts.get((registry.host, call), ())
                 hosts[registry.host, call] = (*known, *(each for each in entry.images if each not in known))
-    return Desired(tuple(logins), tuple(calls), hosts, tuple(conflicts))
+    return Desired(tuple(logins), tuple(calls), hosts, conflicts=tuple(conflicts))
 
 
 def logins_of(logins: Iterable[Login], destination: Destination) -> list[Login]:

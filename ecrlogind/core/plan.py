@@ -18,6 +18,12 @@ COURIER_DEADLINE = timedelta(seconds=10)
 # docker asks the daemon, the daemon the registry, and a store perhaps a key: once for every host.
 DOCKER_LOGIN_DEADLINE = timedelta(seconds=45)
 
+# How often a courier looks although nothing said that the file changed: where it is watched, and where it cannot be.
+LOOK_WATCHED = timedelta(hours=1)
+LOOK_BLIND = timedelta(seconds=30)
+# A store behind docker can change without a trace in any file.
+LOOK_ASKED = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -57,6 +63,13 @@ def file_of(destination: Destination, owner: Account, gid: int | None) -> File:
         return File(destination.path, courier, None, group, destination.mode or 0o600)
     path = f"{owner.home.rstrip('/')}/.docker/config.json"
     return File(path, owner, owner.home, gid, destination.mode, by_docker=destination.via is Via.DOCKER_LOGIN)
+
+
+def look_after(file: File, *, watched: bool) -> timedelta:
+    """Return how long the next look at *file* can wait if no event comes before."""
+    if file.by_docker:
+        return LOOK_ASKED
+    return LOOK_WATCHED if watched else LOOK_BLIND
 
 
 def auth_of(credential: Credential) -> Secret:

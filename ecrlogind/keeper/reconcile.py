@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
+from ecrlogind.core.claims import with_answers
 from ecrlogind.core.credential import Credential, SinceBoot
 from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import (
@@ -23,7 +24,7 @@ from ecrlogind.core.events import (
     served_by,
     where,
 )
-from ecrlogind.core.plan import Ask, Known, Plan, Send, file_of, plan
+from ecrlogind.core.plan import Ask, Known, Plan, Send, file_of, look_after, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.status import Facts
@@ -31,11 +32,6 @@ from ecrlogind.core.told import Told
 from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probed, Refused
 from ecrlogind.keeper.ports import Accounts, Clock, Couriers, Issuing, Returned, Store
 
-# How often a courier looks although nothing said that the file changed: where it is watched, and where it cannot be.
-LOOK_WATCHED = timedelta(hours=1)
-LOOK_BLIND = timedelta(seconds=30)
-# A store behind docker can change without a trace in any file.
-LOOK_ASKED = timedelta(minutes=5)
 # A file that the settings name no more is given up after so many refusals.
 GIVE_UP = 5
 
@@ -120,7 +116,8 @@ class Reconciler:
             self._take_in(answer)
         for returned in self._couriers.collect():
             self._receive(returned)
-        desired, files = desire(self._settings, self._instance), self._files()
+        files = self._files()
+        desired = self._desired(files)
         self._forget_the_undesired(desired, files)
         now = self._clock.since_boot()
         self._tell_troubles(desired, files, now)
@@ -138,11 +135,12 @@ class Reconciler:
 
     def facts(self) -> Facts:
         """Return all that a status is derived from."""
+        files = self._files()
         return Facts(
             settings=self._settings,
-            desired=desire(self._settings, self._instance),
+            desired=self._desired(files),
             instance=self._instance,
-            files=self._files(),
+            files=files,
             standings=dict(self._standings),
             deliveries=dict(self._deliveries),
             checkups=dict(self._checkups),
@@ -163,6 +161,10 @@ class Reconciler:
             instance=self._instance,
         )
         return plan(desired, known, self._settings.check, now)
+
+    def _desired(self, files: Mapping[Destination, File]) -> Desired:
+        desired = desire(self._settings, self._instance)
+        return with_answers(desired, self._settings, self._instance, files, self._accounts.ourselves())
 
     def _files(self) -> dict[Destination, File]:
         """Return where each destination lies. Users are looked up anew each time: they come, go and move."""
@@ -281,7 +283,7 @@ class Reconciler:
             digests=returned.sent.digests,
             now=now,
             wall=self._clock.wall().timestamp(),
-            look_at=now + _look_after(returned),
+            look_at=now + look_after(returned.sent.file, watched=returned.watch is not None),
         )
         self._deliveries[path] = after
         if (after.delivered, after.awaited, after.foreign) != (before.delivered, before.awaited, before.foreign):
@@ -289,10 +291,3 @@ class Reconciler:
         self._tell_all(of_report(before, returned.sent.errand, report))
         if report.refusal is None:
             self._told.forget("login.refused", path)
-
-
-def _look_after(returned: Returned) -> timedelta:
-    """Return how long the next look can wait if no event comes before."""
-    if returned.sent.file.by_docker:
-        return LOOK_ASKED
-    return LOOK_BLIND if returned.watch is None else LOOK_WATCHED

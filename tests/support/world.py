@@ -195,6 +195,7 @@ class Accounts:
 
     def __init__(self, *names):
         self.users = {}
+        self.keeper = "root"
         for name in names:
             self.create(name)
 
@@ -209,7 +210,7 @@ class Accounts:
         return self.users[name].gid if name in self.users else None
 
     def ourselves(self):
-        return self.users["root"]
+        return self.users[self.keeper]
 
 
 class Shelf:
