@@ -55,7 +55,7 @@ def login(options: argparse.Namespace) -> int:
     try:
         host, settings = _host(options, state)
         host.start(settings, wake=_nothing, watch=_close)
-        document = host.converge(settings.aws.deadline + timedelta(seconds=20))
+        document = host.converge(2 * settings.aws.deadline + timedelta(seconds=20))
         host.statusfile.write(document)
         host.end()
     finally:

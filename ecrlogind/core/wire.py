@@ -89,8 +89,9 @@ class Question:
 
     *environment* holds the keeper's AWS_* and proxy variables; *files* the text of what they or the settings name, by
     the variable that names it (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE, AWS_WEB_IDENTITY_TOKEN_FILE), or by its
-    path where the config file does (`web_identity_token_file`). *deadline* is one call's. With *instance* the identity
-    document is asked for even if no call has the region `self`.
+    path where the config file does (`web_identity_token_file`). *deadline* is how long to wait for
+    the network, and then for the answers. With *instance* the identity document is asked for even if no call has the
+    region `self`.
     """
 
     calls: tuple[Call, ...]

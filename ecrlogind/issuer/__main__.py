@@ -19,7 +19,7 @@ from ecrlogind.issuer import process
 LONGEST_QUESTION = 8 << 20
 # The keeper writes at once. Whoever connects and says nothing is not waited for.
 QUESTION_PATIENCE = 30.0
-# After the deadline and its grace: when this much later the process is still there, the kernel ends it.
+# After the deadline, which counts twice at most, and its grace: what is still there this much later, the kernel ends.
 LAST_RESORT = 5
 
 
@@ -45,7 +45,7 @@ def main() -> int:
     except (WireError, ValueError):
         os.write(2, b"ecrlogind.issuer: what came on fd 0 is not a question\n")
         return 1
-    signal.alarm(int(question.deadline.total_seconds()) + LAST_RESORT)
+    signal.alarm(int(2 * question.deadline.total_seconds()) + LAST_RESORT)
 
     from ecrlogind.issuer.asking import Asking
 

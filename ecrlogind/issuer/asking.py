@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probe, Probed, Question, Refused
+from ecrlogind.issuer.deadline import Deadline
 from ecrlogind.issuer.instance import Metadata, endpoint
 from ecrlogind.issuer.network import Network
 from ecrlogind.issuer.once import Once
@@ -42,17 +43,17 @@ class Asking:
     def __init__(self, question: Question, emit: Callable[[Answer], None]) -> None:
         self._question = question
         self._emit = emit
-        self._until = time.monotonic() + question.deadline.total_seconds()
+        self._deadline = Deadline(question.deadline)
         self._signs = Signs(question)
         # An empty bundle is a bundle: it trusts nobody.
         ca = question.aws.ca if question.aws.ca is not None else question.files.get("AWS_CA_BUNDLE")
         files = {**question.files, "AWS_CA_BUNDLE": ca} if ca is not None else question.files
         self._processes = Processes(set_environment(question.environment, question.aws, laid_out(files)))
-        self._transport = Transport(self._until, Proxies(question.aws.proxy, question.environment), ca)
+        self._transport = Transport(self._deadline, Proxies(question.aws.proxy, question.environment), ca)
         self._metadata = Metadata(
-            endpoint(question.aws, question.environment), self._until, disabled=self._signs.forbid_instance
+            endpoint(question.aws, question.environment), self._deadline, disabled=self._signs.forbid_instance
         )
-        self._network = Network(self._until)
+        self._network = Network(self._deadline)
         self._instance: Once[Instance] = Once(self._tell_instance)
         self._ecr: Once[Ecr] = Once(self._load)
         wants_instance = question.instance or any(call.region == SELF for call in question.calls)
@@ -75,8 +76,10 @@ class Asking:
         answered: set[object] = set()
         while open_parts:
             try:
-                said = self._said.get(timeout=max(0.0, self._until + GRACE - time.monotonic()))
+                said = self._said.get(timeout=max(0.0, self._deadline.at + GRACE - time.monotonic()))
             except queue.Empty:
+                if time.monotonic() < self._deadline.at:
+                    continue  # it has begun to count meanwhile
                 self._answer_for(open_parts, answered)
                 break
             if isinstance(said, int):

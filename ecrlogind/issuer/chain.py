@@ -96,7 +96,7 @@ class Chain:
 
     def __init__(self, transport: Transport, metadata: Metadata, processes: Processes, user_agent: str) -> None:
         self._sender = Sender(transport)
-        beside = Sender(Transport(transport.until, proxies.NONE, None))  # link-local: never through a proxy
+        beside = Sender(Transport(transport.deadline, proxies.NONE, None))  # link-local: never through a proxy
         self._loader = Loader()
         _put_in_place(
             InstanceMetadataFetcher=lambda **_: RoleOfInstance(metadata),

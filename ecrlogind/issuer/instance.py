@@ -20,6 +20,7 @@ from ecrlogind.core.credential import Secret
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.registry import check_account, partition_of
 from ecrlogind.core.wire import Aws, Instance
+from ecrlogind.issuer.deadline import Deadline
 from ecrlogind.issuer.once import Once
 from ecrlogind.issuer.proxies import port_of
 from ecrlogind.issuer.refusals import Failed, clean, failed, reason_of
@@ -65,11 +66,11 @@ def endpoint(aws: Aws, environment: Mapping[str, str]) -> str:
 
 
 class Metadata:
-    """The service at *url*, asked until *until* on the monotonic clock. Everything is asked for at most once."""
+    """The service at *url*, asked until *deadline*. Everything is asked for at most once."""
 
-    def __init__(self, url: str, until: float, *, disabled: bool = False) -> None:
+    def __init__(self, url: str, deadline: Deadline, *, disabled: bool = False) -> None:
         self._url: SplitResult = urlsplit(url)
-        self._until = until
+        self._deadline = deadline
         self._disabled = disabled
         self.token = Once(self._wait_for_token)
         self.document = Once(self._read_document)
@@ -96,21 +97,22 @@ class Metadata:
             except (http.client.HTTPException, TooLarge) as error:
                 raise self._not_http(error) from None
             except OSError as error:
-                if max(began + PACE, time.monotonic()) >= self._until:
+                if max(began + PACE, time.monotonic()) >= self._deadline.at:
                     raise self._unreachable(error) from None
                 patience *= 2 if isinstance(error, _Silent) else 1
             time.sleep(max(0.0, began + PACE - time.monotonic()))
 
     def _ask_for_token(self, began: float, patience: float) -> Reply:
-        until = min(self._until, began + CONNECT_PATIENCE)
+        until = min(self._deadline.at, began + CONNECT_PATIENCE)
         with dial(self._url.hostname or "", port_of(self._url), until) as sock:
+            self._deadline.begin()
             try:
                 return self._exchange(
                     sock,
                     "PUT",
                     "/latest/api/token",
                     {"X-aws-ec2-metadata-token-ttl-seconds": TOKEN_LIFE, "Content-Length": "0"},
-                    until=min(self._until, began + patience),
+                    until=min(self._deadline.at, began + patience),
                 )
             except TimeoutError:
                 raise _Silent from None
@@ -194,9 +196,9 @@ class Metadata:
     def _get(self, what: str, path: str) -> Reply:
         token = self.token()
         try:
-            with dial(self._url.hostname or "", port_of(self._url), self._until) as sock:
+            with dial(self._url.hostname or "", port_of(self._url), self._deadline.at) as sock:
                 headers = {"X-aws-ec2-metadata-token": token.reveal()}
-                return self._exchange(sock, "GET", path, headers, until=self._until)
+                return self._exchange(sock, "GET", path, headers, until=self._deadline.at)
         except (http.client.HTTPException, TooLarge) as error:
             raise self._not_http(error) from None
         except OSError as error:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ecrlogind.core.refusal import Code
+from ecrlogind.issuer.deadline import Deadline
 from ecrlogind.issuer.proxies import port_of
 from ecrlogind.issuer.refusals import Failed, failed
 from ecrlogind.issuer.sockets import dial
@@ -23,8 +24,8 @@ PATIENCE = 2.0
 class Network:
     """Whether there is one: a single place that takes a connection is enough for all."""
 
-    def __init__(self, until: float) -> None:
-        self._until = until
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._up = threading.Event()
         self._why_not: dict[SplitResult, Exception | None] = {}
         self._starting = threading.Lock()
@@ -36,7 +37,7 @@ class Network:
                 self._why_not[place] = None
                 # Each place in a thread of its own: name resolution can hang.
                 threading.Thread(target=self._try, args=(place,), daemon=True).start()
-        if not self._up.wait(max(0.0, self._until - time.monotonic())):
+        if not self._up.wait(max(0.0, self._deadline.at - time.monotonic())):
             raise self._refusal(place, is_proxy=is_proxy)
 
     def _refusal(self, place: SplitResult, *, is_proxy: bool) -> Failed:
@@ -49,13 +50,14 @@ class Network:
         while not self._up.is_set():
             began = time.monotonic()
             try:
-                dial(place.hostname or "", port_of(place), min(self._until, began + PATIENCE)).close()
+                dial(place.hostname or "", port_of(place), min(self._deadline.at, began + PATIENCE)).close()
             except (OSError, UnicodeError) as error:
                 # A last try that the end cut short tells less than the one before.
-                if self._why_not[place] is None or time.monotonic() < self._until:
+                if self._why_not[place] is None or time.monotonic() < self._deadline.at:
                     self._why_not[place] = error
             else:
+                self._deadline.begin()
                 self._up.set()
-            if time.monotonic() + PACE >= self._until:
+            if time.monotonic() + PACE >= self._deadline.at:
                 return
             self._up.wait(max(0.0, began + PACE - time.monotonic()))

@@ -6,13 +6,13 @@ import base64
 import http.client
 import json
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.wire import Refusal
+from ecrlogind.issuer.deadline import Deadline
 from ecrlogind.issuer.proxies import Proxies
 from ecrlogind.issuer.refusals import Failed, clean, failed, missing_action
 from ecrlogind.issuer.transport import Transport
@@ -87,8 +87,7 @@ def pull(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timed
 
 
 def _transport(aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Transport:
-    until = time.monotonic() + patience.total_seconds()
-    return Transport(until, Proxies(aws.proxy, environment), aws.ca)
+    return Transport(Deadline(patience), Proxies(aws.proxy, environment), aws.ca)
 
 
 class _Registry:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult
 
 from ecrlogind.core.refusal import Code
+from ecrlogind.issuer.deadline import Deadline
 from ecrlogind.issuer.once import Once
 from ecrlogind.issuer.proxies import Proxies, authorization, port_of, refusing, split
 from ecrlogind.issuer.refusals import clean, code_of, failed, reason_of
@@ -27,10 +28,10 @@ SYSTEM_BUNDLES = (
 
 
 class Transport:
-    """The way to AWS, until *until* on the monotonic clock. One TLS context, one reading of the CA bundle for all."""
+    """The way to AWS, until *deadline*. One TLS context, one reading of the CA bundle for all."""
 
-    def __init__(self, until: float, proxies: Proxies, ca: str | None) -> None:
-        self.until = until
+    def __init__(self, deadline: Deadline, proxies: Proxies, ca: str | None) -> None:
+        self.deadline = deadline
         self.proxies = proxies
         self._ca = ca
         self._context = Once(self._make_context)
@@ -56,7 +57,7 @@ class Transport:
         sock = self._connect(at, named.hostname or "")
         try:
             given = {name: value for name, value in headers.items() if name.lower() not in _OURS}
-            reply = exchange(sock, self.until, method, target, {"Host": host, **given}, body=body)
+            reply = exchange(sock, self.deadline.at, method, target, {"Host": host, **given}, body=body)
         except TimeoutError:
             raise failed(Code.DEADLINE, f"{host} did not answer in time") from None
         except TooLarge:
@@ -94,14 +95,14 @@ class Transport:
         proxy = self.proxies.proxy_for(at)
         first = proxy or at
         try:
-            sock = dial(first.hostname or "", port_of(first), self.until)
+            sock = dial(first.hostname or "", port_of(first), self.deadline.at)
         except (OSError, UnicodeError) as error:
             raise no_way_to(first, error, is_proxy=proxy is not None) from None
         try:
             if proxy and proxy.scheme == "https":
                 sock = self._secure(sock, proxy.hostname or "", proxy=True)
             if proxy and at.scheme == "https":
-                _tunnel(sock, self.until, at, proxy)
+                _tunnel(sock, self.deadline.at, at, proxy)
             if at.scheme == "https":
                 sock = self._secure(sock, name)
         except BaseException:
@@ -112,7 +113,7 @@ class Transport:
     def _secure(self, sock: socket.socket, name: str, *, proxy: bool = False) -> socket.socket:
         context = self._context()
         try:
-            sock.settimeout(left_until(self.until))
+            sock.settimeout(left_until(self.deadline.at))
             if isinstance(sock, ssl.SSLSocket):
                 # TLS in TLS, for a proxy that is itself reached by TLS.
                 from urllib3.util.ssltransport import SSLTransport

@@ -179,7 +179,8 @@ class Issuing:
                 self._answers += [Probed(each.host, refusal, each.tag) for each in step.probes]
             self._wake()
             return
-        until = time.monotonic() + (asked.deadline + _GRACE).total_seconds()
+        # Once to wait for the network, once to ask.
+        until = time.monotonic() + (2 * asked.deadline + _GRACE).total_seconds()
         errand = _Errand(asked, until, set(asked.calls), {(each.host, each.tag) for each in asked.probes})
         with self._lock:
             self._out.append(errand)

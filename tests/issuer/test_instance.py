@@ -135,6 +135,24 @@ def test_a_service_that_comes_up_late_is_waited_for(tmp_path):
     assert stderr == ""
 
 
+@pytest.mark.parametrize("by", ["the instance", "keys"])
+def test_a_network_that_comes_in_the_last_moment_leaves_the_whole_deadline_to_the_answer(host, by):
+    place, deadline, left = "127.0.0.78", timedelta(seconds=4), 1.5
+    with socket.create_server((place, 0)) as placeholder:
+        port = placeholder.getsockname()[1]
+    endpoints = dict.fromkeys(("ecr", "sts", "imds"), f"http://{place}:{port}")
+    environment = host.keys() if by == "keys" else {}
+    issuer = Issuer(host.question(EU, endpoints=endpoints, environment=environment, deadline=deadline))
+    with pytest.raises(queue.Empty):
+        issuer.next(timeout=deadline.total_seconds() - left)
+
+    with host.aws.fault(Fault(service="ecr", latency=left)):
+        host.aws.listen(place, port, tls=False)
+        [answer], _ = issuer.rest()
+
+    assert isinstance(answer, Issued)
+
+
 def test_a_service_that_takes_its_time_is_given_it(host):
     with host.aws.fault(Fault(service="imds", action="token", latency=2.5)):
         host.issued(EU)

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -228,6 +229,19 @@ def test_it_stops_at_once_even_while_aws_hangs(keeper, aws, number):
     with aws.fault(Fault(service="ecr", behaviour="hang")), keeper.running():
         aws.wait_for_calls(1, action="GetAuthorizationToken")
         assert keeper.stop(number) == 0
+
+
+def test_it_stops_without_waiting_for_a_courier_that_waits_for_a_writer(keeper):
+    keeper.write_settings(["self"])
+    path = keeper.destination()
+    path.parent.mkdir()
+    path.write_text("{}")
+    with path.open("r+"), keeper.running():
+        until(lambda: keeper.password(OWN), "the swap, after which the courier waits")
+        asked = time.monotonic()
+        assert keeper.stop() == 0
+        # The courier itself would wait for ten seconds.
+        assert time.monotonic() - asked < 8
 
 
 def test_a_hung_region_holds_up_no_login_of_the_others(keeper, aws):
