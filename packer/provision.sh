@@ -18,7 +18,7 @@
 #   PACKAGE=ecrlogind==0.1.0        without a wheelhouse: what pip is to get, from where it is configured to
 #   STAGE=/tmp/ecrlogind            what Packer's file provisioner uploaded: `wheelhouse` in it is WHEELHOUSE, `rootfs`
 #                                   in it is copied to / as it stands
-#   LIVE=yes                        no image build: the next boot may log in
+#   LIVE=yes                        no image build: the next boot may log in, and a service that runs is restarted
 #
 # It enables the service and never starts it. It leaves /etc/ecrlogind/image-build, which keeps the service from
 # starting, also after a reboot in the middle of the build, until scrub.sh takes it away.
@@ -356,6 +356,10 @@ install_all() {
             restorecon -RF $opt $etc "${placed[@]%/}" && did 'labelled for SELinux'
         fi
         [ ! -d /run/systemd/system ] || systemctl daemon-reload
+        if [ "${LIVE:-}" = yes ] && systemctl --quiet is-active ecrlogind.service; then
+            systemctl --no-block try-restart ecrlogind.service
+            did 'restarts ecrlogind.service, which ran what was there before'
+        fi
     fi
     if ! systemctl --quiet is-enabled ecrlogind.service 2>/dev/null; then
         systemctl --quiet enable ecrlogind.service

@@ -1,5 +1,6 @@
 """Image builds: the real packer against a session's dockerd, from a Debian with nothing of ours in it."""
 
+import hashlib
 import json
 import os
 import re
@@ -21,15 +22,24 @@ _PLACE = "  # What else your runners need goes here"
 _CERTIFICATES = "/etc/ssl/certs"
 
 
-def wheelhouse():
-    """Return a directory that `packer/wheelhouse.py` made of this checkout."""
+def wheelhouse(version=None):
+    """Return a directory that `packer/wheelhouse.py` made of this checkout; with *version*, as if it had that one."""
     recipe = [PACKER / "wheelhouse.py", REPO / "constraints.txt"]
 
     def make(directory):
         command = [sys.executable, PACKER / "wheelhouse.py", directory]
         subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
 
-    return image._cached(f"wheelhouse-{image._key(*recipe, *image._packaged())}", make)
+    def make_other(directory):
+        shutil.copytree(wheelhouse(), directory, ignore=shutil.ignore_patterns("ecrlogind-*.whl"))
+        ours = Path(shutil.copy(image.wheel(version), directory))
+        requirements = directory / "requirements.txt"
+        others = [line for line in requirements.read_text().splitlines(True) if not line.startswith("ecrlogind==")]
+        digest = hashlib.sha256(ours.read_bytes()).hexdigest()
+        requirements.write_text("".join([*others, f"ecrlogind=={version} --hash=sha256:{digest}\n"]))
+
+    key = image._key(*recipe, *image._packaged())
+    return image._cached(f"wheelhouse{version or ''}-{key}", make_other if version else make)
 
 
 def bare(dockerd):

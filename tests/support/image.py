@@ -78,9 +78,10 @@ def installed(dockerd):
     return _image(dockerd, f"installed:{key}", make)
 
 
-def wheel():
-    """Return the path of this checkout as a wheel."""
-    [path] = _cached(f"wheel-{_key(*_packaged())}", _make_wheel).glob("*.whl")
+def wheel(version=None):
+    """Return the path of this checkout as a wheel; with *version*, as if it had that one."""
+    kind = f"wheel{version or ''}"
+    [path] = _cached(f"{kind}-{_key(*_packaged())}", lambda place: _make_wheel(place, version)).glob("*.whl")
     return path
 
 
@@ -89,12 +90,14 @@ def _packaged():
     return [REPO / "pyproject.toml", *(file for part in PACKAGED for file in _files(REPO / part))]
 
 
-def _make_wheel(directory):
+def _make_wheel(directory, version):
     # From a copy: a build must not see, nor leave, what else lies in the checkout.
     with tempfile.TemporaryDirectory() as copy:
         for part in PACKAGED:
             shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(REPO / "pyproject.toml", copy)
+        if version:
+            Path(copy, "ecrlogind/__init__.py").write_text(f'__version__ = "{version}"\n')
         for name in ("README.md", "LICENSE"):
             Path(copy, name).write_text(f"see {name} in the repository\n")
         directory.mkdir()

@@ -102,19 +102,18 @@ def test_a_reload_adds_a_user_and_takes_a_registry_out(host):
 
 
 def test_a_restart_a_stop_and_an_upgrade_ask_aws_for_nothing_and_keep_what_is_mounted(host):
-    wheel = image.wheel()
+    newer = image.wheel("9.9.9")
     host.start()
     host.machine.run("mkdir -p /run/ecrlogind/docker")
     before, inode = asked(host), host.machine.output("stat -c %i /run/ecrlogind/docker")
 
     host.machine.run(f"systemctl restart {UNIT} && systemctl stop {UNIT} && systemctl start {UNIT}")
-    host.machine.write(f"/root/{wheel.name}", wheel.read_bytes())
-    host.machine.run(
-        f"/opt/ecrlogind/bin/python -m pip install -q --no-index --no-deps --force-reinstall /root/{wheel.name}"
-    )
+    host.machine.write(f"/root/{newer.name}", newer.read_bytes())
+    host.machine.run(f"/opt/ecrlogind/bin/python -m pip install -q --no-index --no-deps /root/{newer.name}")
     host.machine.run(f"systemctl daemon-reload && systemctl restart {UNIT}")
 
     host.machine.run(f"{OURS} wait --timeout 10s")
+    assert host.machine.output(f"{OURS} --version") == "ecrlogind 9.9.9"
     assert asked(host) == before
     assert host.machine.output("stat -c %i /run/ecrlogind/docker") == inode
     host.machine.run("rm -r /run/ecrlogind/credentials")
