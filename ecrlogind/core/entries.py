@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from ecrlogind.core import values
+from ecrlogind.core import roles, values
 from ecrlogind.core.identity import Identity
 from ecrlogind.core.mistake import Mistake, nearest
 from ecrlogind.core.registry import PUBLIC_HOST, Registry, check_account, is_host_name, partition_of
@@ -39,14 +39,14 @@ REGISTRY_KEYS: Mapping[str, values.Convert] = {
     "region": _region,
     "name": values.text,
     "profile": values.text,
-    "role_arn": values.role_arns,
-    "external_id": values.external_id,
-    "session_name": values.session_name,
+    "role_arn": roles.role_arns,
+    "external_id": roles.external_id,
+    "session_name": roles.session_name,
     # sts:AssumeRole's own limits; a chained role's is an hour.
-    "duration": values.span(timedelta(minutes=15), timedelta(hours=12)),
-    "scope": values.word("pull"),
-    "images": values.items(values.image, '["base:latest"]'),
-    "also": values.items(values.word(*ALSO), '["fips", "dual-stack"]'),
+    "duration": values.Span(timedelta(minutes=15), timedelta(hours=12)),
+    "scope": values.Word(("pull",)),
+    "images": values.Items(values.image, '["base:latest"]'),
+    "also": values.Items(values.Word(ALSO), '["fips", "dual-stack"]'),
 }
 
 DESTINATION_KEYS: Mapping[str, values.Convert] = {
@@ -55,10 +55,10 @@ DESTINATION_KEYS: Mapping[str, values.Convert] = {
     "owner": values.user,
     "group": values.group,
     "mode": values.mode,
-    "registries": values.items(values.text, '["self"]'),
-    "via": values.choice(Via),
-    "on_shadow": values.word("report", "fix"),
-    "on_login": values.word("keep", "replace"),
+    "registries": values.Items(values.text, '["self"]'),
+    "via": values.Choice(Via),
+    "on_shadow": values.Word(("report", "fix")),
+    "on_login": values.Word(("keep", "replace")),
 }
 
 _NEEDS_ROLE = ("external_id", "session_name", "duration", "scope")

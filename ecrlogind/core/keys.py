@@ -18,12 +18,12 @@ _TENTH = timedelta(milliseconds=100)
 
 # Every single key: by the table it stands in, "" for none.
 SECTIONS: Mapping[str, Mapping[str, values.Convert]] = {
-    "": {"log": values.word("journal", "stderr")},
-    "boot": {"ready": values.choice(Ready), "timeout": values.span(_TENTH, _DAY)},
+    "": {"log": values.Word(("journal", "stderr"))},
+    "boot": {"ready": values.Choice(Ready), "timeout": values.Span(_TENTH, _DAY)},
     "renew": {
         "at": values.fraction,
         "jitter": values.fraction,
-        "floor": values.span(timedelta(milliseconds=1), timedelta(hours=6)),
+        "floor": values.Span(timedelta(milliseconds=1), timedelta(hours=6)),
     },
     "aws": {
         "profile": values.text,
@@ -31,8 +31,8 @@ SECTIONS: Mapping[str, Mapping[str, values.Convert]] = {
         "credentials_file": values.absolute_path,
         "ca_bundle": values.absolute_path,
         "proxy": urls.proxy,
-        "deadline": values.span(_TENTH, timedelta(hours=1)),
-        "imds": values.word("ipv4", "ipv6"),
+        "deadline": values.Span(_TENTH, timedelta(hours=1)),
+        "imds": values.Word(("ipv4", "ipv6")),
         "use_fips": values.flag,
         "use_dualstack": values.flag,
     },
@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, values.Convert]] = {
         "imds": urls.metadata_endpoint,
         "registry": urls.endpoint,
     },
-    "check": {"registry": values.flag, "every": values.span(_TENTH, 30 * _DAY)},
+    "check": {"registry": values.flag, "every": values.Span(_TENTH, 30 * _DAY)},
     "metrics": {"textfile": values.metrics_path},
     "stop": {"logout": values.flag},
 }

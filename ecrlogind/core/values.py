@@ -1,6 +1,7 @@
-"""What may stand to the right of an equals sign: each function takes what TOML gave and returns the value or raises.
+"""What may stand to the right of an equals sign: each of these takes what TOML gave and returns the value or raises.
 
-All raise `Mistake`. None quotes a value that may hold a secret.
+All raise `Mistake`. None quotes a value that may hold a secret. Those that are made of something (words, bounds) are
+values themselves, so that docs/settings.py can tell editors what each key takes.
 """
 
 from __future__ import annotations
@@ -8,16 +9,15 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from ecrlogind.core.duration import format_duration, parse_duration
 from ecrlogind.core.mistake import LONGEST_QUOTE, Mistake, is_plain, nearest, one_of, quote
-from ecrlogind.core.registry import PARTITIONS
 
 Convert = Callable[[object], Any]
-Choice = TypeVar("Choice", bound=StrEnum)
 
 OWNERS = stat.S_IRUSR | stat.S_IWUSR
 EXECUTE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
@@ -36,20 +36,11 @@ _NAMES: dict[type, str] = {
     time: "a time",
 }
 
-_USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\+-]{0,254}\$?", re.ASCII)
-_PARTITION_NAMES = "|".join(re.escape(partition.name) for partition in PARTITIONS)
-# IAM's own: a path of printable ASCII without blanks, at most 512 characters, then a name of at most 64.
-_ROLE_ARN = re.compile(
-    rf"arn:(?P<partition>{_PARTITION_NAMES}):iam::[0-9]{{12}}:role/(?P<path>[!-~]{{1,510}}/)?[\w+=,.@-]{{1,64}}",
-    re.ASCII,
-)
-# STS: sts-AssumeRole's parameters ExternalId and RoleSessionName.
-_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)
-_SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\+-]{0,254}\$?", re.ASCII)
 # A repository as Docker spells it, with the tag or digest that tells which manifest is meant.
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_IMAGE = re.compile(rf"{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][\w.-]{{0,127}}|@sha256:[0-9a-f]{{64}})", re.ASCII)
-_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+IMAGE = re.compile(rf"{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][\w.-]{{0,127}}|@sha256:[0-9a-f]{{64}})", re.ASCII)
+MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 
 
 def kind_of(value: object) -> str:
@@ -94,48 +85,55 @@ def table(value: object) -> Mapping[str, object]:
     return value
 
 
-def choice(kind: type[Choice]) -> Callable[[object], Choice]:
-    """Read one word of a closed set."""
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Reads one word of *known*."""
 
-    def convert(value: object) -> Choice:
-        return kind(word(*kind)(value))
+    known: tuple[str, ...]
 
-    return convert
-
-
-def word(*known: str) -> Callable[[object], str]:
-    """Read one word of *known*."""
-
-    def convert(value: object) -> str:
+    def __call__(self, value: object) -> str:
+        """Return the word."""
         found = text(value)
-        if found not in known:
-            meant = nearest(found, known)
+        if found not in self.known:
+            meant = nearest(found, self.known)
             raise Mistake(
-                f"{quote(found)} is none of {one_of(known)}",
-                f'did you mean "{meant}"?' if meant else f'write "{known[0]}" or another of them',
+                f"{quote(found)} is none of {one_of(self.known)}",
+                f'did you mean "{meant}"?' if meant else f'write "{self.known[0]}" or another of them',
             )
         return found
 
-    return convert
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Reads one word of the closed set *kind*."""
+
+    kind: type[StrEnum]
+
+    def __call__(self, value: object) -> StrEnum:
+        """Return the member."""
+        return self.kind(Word(tuple(self.kind))(value))
 
 
-def span(least: timedelta, most: timedelta) -> Callable[[object], timedelta]:
-    """Read a duration between *least* and *most*."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Reads a duration between *least* and *most*."""
 
-    def convert(value: object) -> timedelta:
+    least: timedelta
+    most: timedelta
+
+    def __call__(self, value: object) -> timedelta:
+        """Return the duration."""
         if type(value) in (int, float):
             number = _number(value, "20")
             raise Mistake("has no unit", f'give one, in quotes: "{number}s", "{number}min" or "{number}h"')
         written = text(value)
         found = parse_duration(written)
-        if not least <= found <= most:
+        if not self.least <= found <= self.most:
             raise Mistake(
                 f"{quote(written)} is out of range",
-                f'it must lie between "{format_duration(least)}" and "{format_duration(most)}"',
+                f'it must lie between "{format_duration(self.least)}" and "{format_duration(self.most)}"',
             )
         return found
-
-    return convert
 
 
 def fraction(value: object) -> float:
@@ -160,9 +158,16 @@ def list_of(value: object, example: str) -> list[object]:
     return value
 
 
-def items(convert: Convert, example: str) -> Callable[[object], tuple[Any, ...]]:
-    """Read a list with at least one item, each by *convert*; what is there twice counts once."""
-    return lambda value: tuple(dict.fromkeys(convert(item) for item in list_of(value, example)))
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Reads a list with at least one item, each by *convert*; what is there twice counts once."""
+
+    convert: Convert
+    example: str
+
+    def __call__(self, value: object) -> tuple[Any, ...]:
+        """Return the items."""
+        return tuple(dict.fromkeys(self.convert(item) for item in list_of(value, self.example)))
 
 
 def absolute_path(value: object) -> str:
@@ -192,10 +197,10 @@ def mode(value: object) -> int:
     if type(value) is int:
         # 640, or 0o640, which arrives as 416.
         digits = (_number(value, ""), f"{value & 0o7777:03o}")
-        meant = next((each for each in digits if _MODE.fullmatch(each) and _is_fit(int(each, 8))), "640")
+        meant = next((each for each in digits if MODE.fullmatch(each) and _is_fit(int(each, 8))), "640")
         raise Mistake("must be a text, not a number", f'write it in quotes: "0{meant.removeprefix("0")}"')
     written = text(value)
-    if not _MODE.fullmatch(written):
+    if not MODE.fullmatch(written):
         raise Mistake(f"{quote(written)} is not a file's mode", 'write three octal digits with a leading zero: "0640"')
     bits = int(written, 8)
     if not _is_fit(bits):
@@ -224,7 +229,7 @@ def _account_name(value: object, what: str) -> str:
     name = text(value)
     if name.isdigit():
         raise Mistake(f"{quote(name)} cannot be a {what}'s name", f"write the name of the {what}, not its number")
-    if not _USER.fullmatch(name) or name in (".", ".."):
+    if not USER.fullmatch(name) or name in (".", ".."):
         meant = re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.")[:32]
         usable = bool(meant) and not meant.isdigit()
         raise Mistake(
@@ -234,52 +239,13 @@ def _account_name(value: object, what: str) -> str:
     return name
 
 
-def role_arn(value: object) -> str:
-    """Read an IAM role's ARN."""
-    arn = text(value)
-    if not _ROLE_ARN.fullmatch(arn):
-        hint = "write it like arn:aws:iam::123456789012:role/ci-pull"
-        if ":assumed-role/" in arn or ":instance-profile/" in arn or ":user/" in arn:
-            hint = f"write the role's own ARN, like {hint.removeprefix('write it like ')}"
-        raise Mistake(f"{quote(arn)} is not a role's ARN", hint)
-    return arn
-
-
-def role_arns(value: object) -> tuple[str, ...]:
-    """Read one role's ARN, or a list: a chain, assumed one after the other."""
-    if isinstance(value, str):
-        return (role_arn(value),)
-    example = '["arn:aws:iam::123456789012:role/first", "arn:aws:iam::210987654321:role/second"]'
-    return tuple(role_arn(item) for item in list_of(value, example))
-
-
-def external_id(value: object) -> str:
-    """Read what a role's trust policy may ask for. Not quoted: some treat it as a secret."""
-    found = text(value)
-    if not _EXTERNAL_ID.fullmatch(found):
-        raise Mistake("cannot be an external id", "those are 2 to 1224 letters, digits or _ + = , . @ : / -")
-    return found
-
-
-def session_name(value: object) -> str:
-    """Read a role session's name."""
-    found = text(value)
-    if not _SESSION_NAME.fullmatch(found):
-        meant = re.sub(r"[^\w+=,.@-]+", "-", found, flags=re.ASCII)[:64]
-        hint = f'for example "{meant}"' if _SESSION_NAME.fullmatch(meant) else 'for example "ci-runner"'
-        raise Mistake(
-            f"{quote(found)} cannot be a session's name", f"those are 2 to 64 letters, digits or _ + = , . @ -: {hint}"
-        )
-    return found
-
-
 def image(value: object) -> str:
     """Read a repository with its tag or digest, without the registry's host."""
     found = text(value)
-    if not _IMAGE.fullmatch(found):
-        if _IMAGE.fullmatch(f"{found}:latest"):
+    if not IMAGE.fullmatch(found):
+        if IMAGE.fullmatch(f"{found}:latest"):
             hint = f'say which: "{found}:latest"'
-        elif _IMAGE.fullmatch(found.partition("/")[2]):
+        elif IMAGE.fullmatch(found.partition("/")[2]):
             hint = f'leave the host out: "{found.partition("/")[2]}"'
         else:
             hint = 'write repository and tag: "base:latest"'
