@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from ecrlogind.core.mistake import Mistake, quote
 
-_UNITS = {
+UNITS = {
     **dict.fromkeys(("us", "usec"), 1),
     **dict.fromkeys(("ms", "msec"), 1_000),
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1_000_000),
@@ -32,9 +32,9 @@ def parse_duration(text: str) -> timedelta:
     at = 0
     while part := _PART.match(bare, at):
         whole, decimals, unit = part.groups("")
-        if unit not in _UNITS:
+        if unit not in UNITS:
             raise Mistake(f"{quote(unit)} is no unit of time", f"the units are {', '.join(reversed(_WRITTEN))}")
-        total += int(whole + decimals.ljust(_DECIMALS, "0")) * _UNITS[unit]
+        total += int(whole + decimals.ljust(_DECIMALS, "0")) * UNITS[unit]
         at = part.end()
     if not bare or at < len(bare):
         raise Mistake(f"{quote(text)} is not a span of time", _EXAMPLES)
@@ -49,7 +49,7 @@ def format_duration(span: timedelta) -> str:
     rest = span // timedelta(microseconds=1)
     parts = []
     for unit in _WRITTEN:
-        count, rest = divmod(rest, _UNITS[unit])
+        count, rest = divmod(rest, UNITS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts) or "0s"

@@ -21,12 +21,14 @@ LONGEST_CHAINED = timedelta(hours=1)
 SOME_INSTANCE = Instance("900000000009", "us-self-0", "i-0")
 
 
-def _account(value: object) -> str:
+def account_id(value: object) -> str:
+    """Read an account id, or `self`."""
     account = values.text(value)
     return account if account == SELF else check_account(account)
 
 
-def _region(value: object) -> str:
+def region_name(value: object) -> str:
+    """Read a region's name, or `self`."""
     region = values.text(value)
     if region != SELF:
         partition_of(region)
@@ -35,8 +37,8 @@ def _region(value: object) -> str:
 
 REGISTRY_KEYS: Mapping[str, values.Convert] = {
     "host": values.text,
-    "account": _account,
-    "region": _region,
+    "account": account_id,
+    "region": region_name,
     "name": values.text,
     "profile": values.text,
     "role_arn": roles.role_arns,
@@ -61,14 +63,14 @@ DESTINATION_KEYS: Mapping[str, values.Convert] = {
     "on_login": values.Word(("keep", "replace")),
 }
 
-_NEEDS_ROLE = ("external_id", "session_name", "duration", "scope")
+NEEDS_ROLE = ("external_id", "session_name", "duration", "scope")
 _OWN_SETTINGS = ("owner", "group", "mode", "via", "on_shadow", "on_login")
 
 
 def registry_mistakes(written: Collection[str], read: Mapping[str, Any]) -> Iterator[Mistake]:
     """Tell what does not fit together; *written* are the keys there, *read* holds those right by themselves."""
     if "role_arn" not in written:
-        for key in _NEEDS_ROLE:
+        for key in NEEDS_ROLE:
             if key in written:
                 yield Mistake("has no effect without `role_arn`", "add the role to assume, or take it out", key)
     if len(read.get("role_arn", ())) > 1 and read.get("duration", LONGEST_CHAINED) > LONGEST_CHAINED:
@@ -96,7 +98,7 @@ def registry_entry(read: Mapping[str, Any], profile: str | None) -> RegistryEntr
         identity=Identity(
             profile=read.get("profile", profile),
             roles=read.get("role_arn", ()),
-            **{key: read[key] for key in _NEEDS_ROLE if key in read},
+            **{key: read[key] for key in NEEDS_ROLE if key in read},
         ),
     )
 
