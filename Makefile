@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo prepare test test-long lint format picture wheelhouse bench clean
+.PHONY: help demo prepare test test-long lint format picture pages wheelhouse bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ format: $(STAMP) ## let ruff format everything
 
 picture: $(STAMP) ## draw docs/demo.svg anew, from a real run of the demo
 	$(BIN)/python docs/picture.py
+
+pages: $(STAMP) ## make what is made in docs/ and of it: codes, catalog, schema, manual
+	$(BIN)/python -m docs.codes
+	$(BIN)/python -m docs.settings
+	$(BIN)/python -m docs.manual
 
 wheelhouse: $(STAMP) ## all that an install takes, for hosts without an index: dist/wheelhouse, with hashes
 	$(BIN)/python packer/wheelhouse.py dist/wheelhouse

@@ -74,7 +74,7 @@ def test_each_pair_of_event_and_code_has_a_text_and_an_id_of_its_own():
 
 @pytest.mark.parametrize(("make", "place"), [("catalog", "CATALOG"), ("page", "PAGE")])
 def test_what_is_made_of_the_texts_is_up_to_date(make, place):
-    assert MADE[place].read_text() == MADE[make](), "run python docs/codes.py"
+    assert MADE[place].read_text() == MADE[make](), "make pages"
 
 
 def test_the_ids_are_what_they_were():

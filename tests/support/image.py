@@ -21,7 +21,8 @@ from tests.support.need import need
 
 REPO = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "ecrlogind-tests"
-PACKAGED = ("bin", "ecrlogind", "systemd")
+PACKAGED = ("bin", "completions", "docs/man", "ecrlogind", "systemd")
+SCHEMAS = ("docs/config.schema.json", "docs/status.schema.json")
 PACKAGES = ("iproute2", "nftables", "procps", "strace", "acl", "libfaketime")
 
 # As a package would: the files of a package below /usr, what an administrator decides in /etc.
@@ -87,7 +88,8 @@ def wheel(version=None):
 
 def _packaged():
     """Return what a wheel is made of."""
-    return [REPO / "pyproject.toml", *(file for part in PACKAGED for file in _files(REPO / part))]
+    alone = [REPO / name for name in ("pyproject.toml", *SCHEMAS)]
+    return [*alone, *(file for part in PACKAGED for file in _files(REPO / part))]
 
 
 def _make_wheel(directory, version):
@@ -95,7 +97,8 @@ def _make_wheel(directory, version):
     with tempfile.TemporaryDirectory() as copy:
         for part in PACKAGED:
             shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(REPO / "pyproject.toml", copy)
+        for name in ("pyproject.toml", *SCHEMAS):
+            shutil.copy(REPO / name, Path(copy, name))
         if version:
             Path(copy, "ecrlogind/__init__.py").write_text(f'__version__ = "{version}"\n')
         for name in ("README.md", "LICENSE"):

@@ -9,7 +9,7 @@ for pair in dockerd:docker.io docker:docker.io docker-registry:docker-registry s
     debootstrap:debootstrap strace:strace faketime:faketime setfacl:acl setfattr:attr mkfs.ext4:e2fsprogs ip:iproute2 \
     ps:procps openssl:openssl unshare:util-linux flock:util-linux shellcheck:shellcheck packer:packer \
     systemd-analyze:systemd \
-    busybox:busybox; do
+    busybox:busybox mandoc:mandoc man:man-db zsh:zsh fish:fish; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
