@@ -1,5 +1,6 @@
 """A notify socket, as systemd has it."""
 
+import contextlib
 import socket
 
 import pytest
@@ -19,6 +20,13 @@ class NotifySocket:
         while not any(word in said for word in wanted):
             said += self._socket.recv(65536) + b"\n"
         return said
+
+    def drain(self):
+        """Throw away what was said so far."""
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(65536)
 
     def close(self):
         self._socket.close()

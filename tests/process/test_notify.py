@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import pwd
 import signal
 import socket
+
+import pytest
 
 from standin import Fault
 from tests.support.keeper import until
@@ -51,6 +54,46 @@ def test_a_full_notify_socket_stops_no_pass_and_ready_is_told_once_there_is_room
         assert b"STATUS=1 of 1 logins in place" in said
         # What was not said before is not said twice now.
         assert said.count(b"READY=1") == 1
+
+
+# A user database that answers when it likes, as that of a dead LDAP server does: not while the test has the file there.
+SLOW_DATABASE = """
+import os, pwd, sys, time
+real, dead = pwd.getpwnam, os.environ["DEAD"]
+def getpwnam(name):
+    while os.path.exists(dead):
+        open(dead + ".met", "w").close()
+        time.sleep(0.02)
+    return real(name)
+pwd.getpwnam = getpwnam
+from ecrlogind.cli import main
+sys.exit(main())
+"""
+
+
+def test_a_pass_that_does_not_end_pets_no_watchdog(keeper, notify_socket):
+    dead, met = keeper.directory / "dead", keeper.directory / "dead.met"
+    script = keeper.directory / "slow_database.py"
+    script.write_text(SLOW_DATABASE)
+    keeper.program = [keeper.program[0], str(script)]
+    keeper.environment |= {"NOTIFY_SOCKET": notify_socket.path, "WATCHDOG_USEC": "900000", "DEAD": str(dead)}
+    keeper.environment["PYTHONPATH"] = os.getcwd()
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    keeper.write_settings(["self"], [{"path": str(keeper.destination()), "owner": owner}])
+
+    with keeper.running():
+        notify_socket.read_until(b"READY=1")
+        notify_socket.read_until(b"WATCHDOG=1")
+        dead.touch()
+        until(met.exists, "a pass that hangs")
+        notify_socket.drain()
+
+        # A third of that is what it has between two words.
+        with pytest.raises(TimeoutError):
+            notify_socket.read_until(b"WATCHDOG=1", patience=2)
+        dead.unlink()
+        notify_socket.read_until(b"WATCHDOG=1")
+        assert keeper.stop() == 0
 
 
 def test_a_reload_before_it_is_ready_does_not_say_ready(keeper, aws, notify_socket):
