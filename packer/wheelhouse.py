@@ -1,8 +1,13 @@
 """Make a wheelhouse: wheelhouse.py DIRECTORY [SOURCE].
 
-All the wheels that an install of SOURCE (this checkout) takes, and `requirements.txt` with the hash of each. They are
-pure Python, every one, so that one wheelhouse serves amd64 and arm64, and every Python from 3.11 on; otherwise it is
-not made.
+All the wheels that an install of SOURCE (this checkout) takes, and
+
+- `requirements.txt` with the hash of each, which pip checks;
+- `bom.json`, what they are and under which licenses, in CycloneDX's form;
+- `SHA256SUMS` of all of this, for `sha256sum --check`.
+
+The wheels are pure Python, every one, so that one wheelhouse serves amd64 and arm64, and every Python from 3.11 on;
+otherwise it is not made.
 """
 
 import hashlib
@@ -11,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from sbom import bill
 
 REPO = Path(__file__).parents[1]
 PURE = "-none-any.whl"
@@ -32,6 +39,9 @@ def main(directory: Path, source: str) -> int:
             print("  take dependencies that have wheels of pure Python, or build on each kind of host", file=sys.stderr)
             return 1
         (made / "requirements.txt").write_text("".join(map(_requirement, wheels)))
+        (made / "bom.json").write_text(bill(wheels, "ecrlogind"))
+        files = sorted(made.iterdir())
+        (made / "SHA256SUMS").write_text("".join(f"{_hash(file)}  {file.name}\n" for file in files))
         made.chmod(0o755)
         shutil.rmtree(directory, ignore_errors=True)
         made.rename(directory)
@@ -43,7 +53,11 @@ def main(directory: Path, source: str) -> int:
 def _requirement(wheel: Path) -> str:
     """Return the line of a requirements file that takes exactly *wheel*."""
     name, version, *_ = wheel.name.split("-")
-    return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    return f"{name}=={version} --hash=sha256:{_hash(wheel)}\n"
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _CERTIFICATES = "/etc/ssl/certs"
 
 def wheelhouse(version=None):
     """Return a directory that `packer/wheelhouse.py` made of this checkout; with *version*, as if it had that one."""
-    recipe = [PACKER / "wheelhouse.py", REPO / "constraints.txt"]
+    recipe = [PACKER / "wheelhouse.py", PACKER / "sbom.py", REPO / "constraints.txt"]
 
     def make(directory):
         command = [sys.executable, PACKER / "wheelhouse.py", directory]
