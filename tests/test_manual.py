@@ -174,7 +174,7 @@ def test_each_place_is_named(keeper):
     keeper.write_settings(["111122223333.dkr.ecr.eu-west-1.amazonaws.com"])
     with keeper.running():
         keeper.wait_for(states={"111122223333.dkr.ecr.eu-west-1.amazonaws.com": "in_place"})
-        made = {path.name for path in keeper.state.iterdir()}
+        made = {path.name for path in keeper.state.iterdir() if not path.name.startswith(".")}
     files = section(DAEMON, "FILES")
 
     assert {"status.json", "credentials", "answers"} <= made
