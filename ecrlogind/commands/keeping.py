@@ -23,23 +23,27 @@ from ecrlogind.commands.reading import print_table
 
 if TYPE_CHECKING:
     from ecrlogind.core.settings import Settings
+    from ecrlogind.keeper.ahead import Ahead
     from ecrlogind.keeper.host import Host
 
 
 def run(options: argparse.Namespace) -> int:
     """Be the daemon until told to stop."""
     from ecrlogind.keeper.control import Lock, TakenError
-    from ecrlogind.keeper.daemon import Daemon
-    from ecrlogind.keeper.host import Host
 
     state = keeper_state(options)
     try:
         lock = Lock(state)
     except TakenError as taken:
         raise _taken(state, taken) from None
+    ahead = _ahead(state)
     try:
-        return Daemon(Host(config_file(options), state, os.environ), os.environ).run()
+        from ecrlogind.keeper.daemon import Daemon
+        from ecrlogind.keeper.host import Host
+
+        return Daemon(Host(config_file(options), state, os.environ, ahead), os.environ).run()
     finally:
+        ahead.let_go()
         lock.release()
 
 
@@ -52,13 +56,15 @@ def login(options: argparse.Namespace) -> int:
         lock = Lock(state)
     except TakenError as taken:
         return _login_beside(options, state, taken)
+    ahead = _ahead(state)
     try:
-        host, settings = _host(options, state)
+        host, settings = _host(options, state, ahead)
         host.start(settings, wake=_nothing, watch=_close)
         document = host.converge(2 * settings.aws.deadline + timedelta(seconds=20))
         host.statusfile.write(document)
         host.end()
     finally:
+        ahead.let_go()
         lock.release()
     return _print_outcome(document)
 
@@ -106,10 +112,17 @@ def logout(options: argparse.Namespace) -> int:
     return EXIT_NOT_ALL if left else EXIT_OK
 
 
-def _host(options: argparse.Namespace, state: Path) -> tuple[Host, Settings]:
+def _ahead(state: Path) -> Ahead:
+    """Send for an issuer, where nothing is held and so one will be needed; it loads while we do."""
+    from ecrlogind.keeper import reach
+
+    return reach.ahead(wanted=not any((state / "credentials").glob("*.credential")))
+
+
+def _host(options: argparse.Namespace, state: Path, ahead: Ahead | None = None) -> tuple[Host, Settings]:
     from ecrlogind.keeper.host import Host
 
-    return Host(config_file(options), state, os.environ), load(options)
+    return Host(config_file(options), state, os.environ, ahead), load(options)
 
 
 def _nothing() -> None:

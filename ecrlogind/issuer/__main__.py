@@ -24,13 +24,15 @@ LAST_RESORT = 5
 
 
 def read_line(descriptor: int) -> bytes:
-    """Return what comes before the first newline; raise ValueError if it is too long or does not come."""
+    """Return what comes before the first newline, nothing if nobody asks; raise ValueError if it has no end."""
     line = bytearray()
     until = time.monotonic() + QUESTION_PATIENCE
     while not line.endswith(b"\n"):
         ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
         chunk = os.read(descriptor, 1 << 16) if ready else b""
         line += chunk
+        if not line:
+            break
         if not chunk or len(line) > LONGEST_QUESTION:
             raise ValueError("no question")
     return bytes(line)
@@ -40,14 +42,19 @@ def main() -> int:
     """Answer the question; return the exit code."""
     process.harden()
     asked, answers = process.take_channels()
+
+    # Before the question comes: a keeper that starts sends for us while it loads.
+    from ecrlogind.issuer.asking import Asking
+
     try:
-        question = decode(Question, read_line(asked))
+        line = read_line(asked)
+        if not line:
+            return 0
+        question = decode(Question, line)
     except (WireError, ValueError):
         os.write(2, b"ecrlogind.issuer: what came on fd 0 is not a question\n")
         return 1
     signal.alarm(int(2 * question.deadline.total_seconds()) + LAST_RESORT)
-
-    from ecrlogind.issuer.asking import Asking
 
     def emit(answer: Answer) -> None:
         line = encode_answer(answer)

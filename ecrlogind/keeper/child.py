@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from ecrlogind.core.standing import Account
+if TYPE_CHECKING:
+    from ecrlogind.core.standing import Account
 
 _MOST_STDERR = 4096
 _CHUNK = 65536

@@ -19,29 +19,34 @@ from ecrlogind.core import metrics, status
 from ecrlogind.core.answers import texts
 from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Settings, SettingsError
+from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import Refusal
-from ecrlogind.keeper import accounts, child, journal, settingsfile
+from ecrlogind.keeper import accounts, child, journal, reach, settingsfile
+from ecrlogind.keeper.ahead import Ahead
 from ecrlogind.keeper.answers import Answers
 from ecrlogind.keeper.clock import Clock, boot_id, uptime
 from ecrlogind.keeper.couriers import Couriers
 from ecrlogind.keeper.files import sweep
-from ecrlogind.keeper.issuing import Issuing, Reach, origin
+from ecrlogind.keeper.issuing import Issuing, origin
 from ecrlogind.keeper.reconcile import Reconciler
 from ecrlogind.keeper.statusfile import StatusFile
 from ecrlogind.keeper.store import Store
-
-ISSUER_SOCKET = Path("/run/ecrlogind-issuer.sock")
-ISSUER_USER = "ecrlogind"
 
 # However quiet it is, the metrics are written so often: their file's age tells whether we live.
 MEASURE = timedelta(minutes=1)
 
 
 class Host:
-    """The parts of a keeper for the settings in *config* (None: the usual place) and the state directory *state*."""
+    """The parts of a keeper for the settings in *config* (None: the usual place) and the state directory *state*.
 
-    def __init__(self, config: Path | None, state: Path, environment: Mapping[str, str]) -> None:
+    *ahead* is the issuer that was sent for before, if any.
+    """
+
+    def __init__(
+        self, config: Path | None, state: Path, environment: Mapping[str, str], ahead: Ahead | None = None
+    ) -> None:
         self.state = state
+        self._ahead = ahead
         self.clock = Clock()
         self._unwritten_at: timedelta | None = None
         self.statusfile = StatusFile(state, self._note_unwritten)
@@ -115,7 +120,7 @@ class Host:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold every password
         sweep(self.state)
         self._store = Store(self.state / "credentials", boot_id(), self._note_unwritten)
-        self.issuing = Issuing(self._reach(), woken, self._environment, accounts.ourselves().home)
+        self.issuing = Issuing(self._issuer_account(), woken, self._environment, accounts.ourselves().home, self._ahead)
         self.couriers = Couriers(woken, confined=bool(self._environment.get("NOTIFY_SOCKET")))
         self.reconciler = Reconciler(
             settings,
@@ -135,19 +140,21 @@ class Host:
             self.tell(Event("store.discarded", message, Level.WARNING))
         self.reconciler.restore(held.credentials, held.deliveries, held.instance)
 
-    def _reach(self) -> Callable[[], Reach]:
+    def _issuer_account(self) -> Account | None:
+        """Return whom an issuer of our own runs as, None for ourselves."""
         if os.geteuid() != 0:
-            return lambda: Reach(None, None)
-        account = accounts.find(ISSUER_USER)
-        if not ISSUER_SOCKET.exists():
-            if account is None:
-                hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
-                self._tell_unconfined(f"There is no user {ISSUER_USER}", hint)
-            elif not child.can_run(account):
-                hint = "install ecrlogind where every user may read it, such as /opt/ecrlogind"
-                self._tell_unconfined(f"The user {ISSUER_USER} cannot run {sys.executable}", hint)
-                account = None
-        return lambda: Reach(ISSUER_SOCKET if ISSUER_SOCKET.exists() else None, account)
+            return None
+        account = accounts.find(reach.USER)
+        if reach.has_unit():
+            return account
+        if account is None:
+            hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
+            self._tell_unconfined(f"There is no user {reach.USER}", hint)
+        elif not child.can_run(account):
+            hint = "install ecrlogind where every user may read it, such as /opt/ecrlogind"
+            self._tell_unconfined(f"The user {reach.USER} cannot run {sys.executable}", hint)
+            return None
+        return account
 
     def _tell_unconfined(self, why: str, hint: str) -> None:
         self.tell(Event("issuer.unconfined", f"{why}: AWS is asked as root.", Level.WARNING, hint=hint))

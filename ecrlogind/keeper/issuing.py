@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +36,9 @@ from ecrlogind.core.wire import (
     Refused,
     decode_answer,
 )
-from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
+from ecrlogind.keeper.ahead import Ahead, Line
+from ecrlogind.keeper.child import ChildError, converse
+from ecrlogind.keeper.reach import reached
 
 # What the issuer does after its last call's deadline: it says so and exits.
 _GRACE = timedelta(seconds=5)
@@ -124,21 +125,23 @@ def _content(path: str) -> str:
         raise UnreadableError(f"{path}: not UTF-8") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How the issuer is reached: the socket of its unit if that is there, else a child that runs as *account*."""
-
-    socket: Path | None
-    account: Account | None
-
-
 class Issuing:
-    """Sends issuers out and collects what they answer. Every call that is asked is answered, if only by a refusal."""
+    """Sends issuers out and collects what they answer. Every call that is asked is answered, if only by a refusal.
+
+    Where they are children, they run as *account*. The first question goes to the one that was sent for *ahead*.
+    """
 
     def __init__(
-        self, reach: Callable[[], Reach], wake: Callable[[], None], environment: Mapping[str, str], home: str
+        self,
+        account: Account | None,
+        wake: Callable[[], None],
+        environment: Mapping[str, str],
+        home: str,
+        ahead: Ahead | None = None,
     ) -> None:
-        self._reach = reach
+        self._account = account
+        self._ahead = ahead
+        self._collected = False
         self._wake = wake
         self._environment = environment
         self._home = home
@@ -186,17 +189,22 @@ class Issuing:
             self._out.append(errand)
         self._asking |= errand.calls
         self._probing |= errand.probes
-        threading.Thread(target=self._run, args=(errand,), name="issuer", daemon=True).start()
+        ahead, self._ahead = self._ahead, None
+        threading.Thread(target=self._run, args=(errand, ahead), name="issuer", daemon=True).start()
 
     def collect(self) -> list[Answer]:
         """Return what has been answered since the last time."""
+        if self._collected and self._ahead is not None:
+            self._ahead.let_go()  # the first pass had no question
+            self._ahead = None
+        self._collected = True
         with self._lock:
             answers, self._answers = self._answers, []
             self._asking = frozenset().union(*(errand.calls for errand in self._out))
             self._probing = frozenset().union(*(errand.probes for errand in self._out))
         return answers
 
-    def _run(self, errand: _Errand) -> None:
+    def _run(self, errand: _Errand, ahead: Ahead | None) -> None:
         def hear(line: bytes) -> None:
             answer = decode_answer(line)
             with self._lock:
@@ -206,7 +214,7 @@ class Issuing:
 
         refusal = _failed("it ended without an answer")
         try:
-            with self._connected() as (connection, words):
+            with self._reached(ahead) as (connection, words):
                 converse(connection, encode(errand.asked), until=errand.until, most=_LONGEST_ANSWER, hear=hear)
                 if said := words(errand.until):
                     refusal = _failed(said)
@@ -222,18 +230,13 @@ class Issuing:
             self._wake()
 
     @contextmanager
-    def _connected(self) -> Iterator[tuple[socket.socket, Callable[[float], str]]]:
-        reach = self._reach()
-        if reach.socket is not None:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-                try:
-                    connection.connect(str(reach.socket))
-                except OSError as error:
-                    raise ChildError("unreachable", f"{reach.socket}: {error.strerror}", "") from None
-                yield connection, lambda _until: ""
-            return
-        with spawned("ecrlogind.issuer", reach.account) as (child, connection):
-            yield connection, lambda until: last_words(child, until)
+    def _reached(self, ahead: Ahead | None) -> Iterator[Line]:
+        with ahead.taken() if ahead is not None else nullcontext() as line:
+            if line is not None:
+                yield line
+                return
+        with reached(self._account) as line:
+            yield line
 
 
 DEADLINE = Refusal(

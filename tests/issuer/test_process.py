@@ -35,6 +35,12 @@ def test_each_answer_is_a_line_that_waits_for_no_other(host):
     assert (issuer.process.returncode, stderr) == (0, "")
 
 
+def test_one_that_was_sent_for_and_is_not_asked_goes_without_a_word():
+    done = subprocess.run(COMMAND, input=b"", capture_output=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_an_identity_that_hangs_holds_up_its_own_calls_alone(host):
     role = Identity(roles=(CI,))
     with host.aws.fault(Fault(service="sts", behaviour="hang")):

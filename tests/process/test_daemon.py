@@ -136,6 +136,32 @@ def test_a_restart_asks_aws_for_nothing_that_is_still_good(keeper, aws):
     assert len(aws.calls()) == asked
 
 
+# Runs a command and says, in order, which module became a child and when the settings were opened.
+TOLD = """
+import sys
+def tell(event, arguments):
+    if event == "subprocess.Popen":
+        print(arguments[1][-1], file=sys.stderr)
+    if event == "open" and str(arguments[0]).endswith("config.toml"):
+        print("settings", file=sys.stderr)
+sys.addaudithook(tell)
+from ecrlogind.cli import main
+sys.exit(main())
+"""
+
+
+def test_the_issuer_loads_while_the_keeper_does(keeper):
+    keeper.write_settings(["self"])
+    keeper.program = [keeper.program[0], "-c", TOLD]
+
+    first, again = keeper.run("login"), keeper.run("login")
+
+    assert (first.returncode, again.returncode) == (0, 0)
+    words = ("ecrlogind.issuer", "settings", "ecrlogind.courier")
+    assert [each for each in first.stderr.split() if each in words] == list(words)
+    assert "ecrlogind.issuer" not in again.stderr.split()
+
+
 def test_what_is_held_is_for_its_keeper_alone(keeper):
     keeper.write_settings(["self"])
     assert keeper.run("login").returncode == 0
