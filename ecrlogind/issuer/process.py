@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -47,6 +48,7 @@ def harden() -> None:
     threading.stack_size(STACK)
     logging.disable(logging.CRITICAL)  # botocore at DEBUG writes every answer, tokens and all
     warnings.simplefilter("ignore")
+    gc.disable()  # models of services are many small objects; all that there is goes when the question is answered
     sys.excepthook = _report
     threading.excepthook = lambda crash: _report(crash.exc_type, crash.exc_value, crash.exc_traceback)
     sys.unraisablehook = lambda crash: _report(crash.exc_type, crash.exc_value, crash.exc_traceback)
