@@ -59,7 +59,7 @@ def login(options: argparse.Namespace) -> int:
     ahead = _ahead(state)
     try:
         host, settings = _host(options, state, ahead)
-        host.start(settings, wake=_nothing, watch=_close)
+        host.start(settings, wake=_nothing)
         document = host.converge(2 * settings.aws.deadline + timedelta(seconds=20))
         host.statusfile.write(document)
         host.end()
@@ -103,7 +103,7 @@ def logout(options: argparse.Namespace) -> int:
         raise Failure(f"a keeper runs, with pid {taken}", advice, EXIT_NOT_ALL) from None
     try:
         host, settings = _host(options, state)
-        host.start(settings, wake=_nothing, watch=_close)
+        host.start(settings, wake=_nothing)
         left = host.logout(timedelta(seconds=30))
     finally:
         lock.release()
@@ -127,11 +127,6 @@ def _host(options: argparse.Namespace, state: Path, ahead: Ahead | None = None) 
 
 def _nothing() -> None:
     """Wake nobody."""
-
-
-def _close(_path: str, descriptor: int) -> None:
-    """Watch nothing: nobody stays."""
-    os.close(descriptor)
 
 
 def _taken(state: Path, taken: Exception) -> Failure:

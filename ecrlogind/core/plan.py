@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -43,7 +43,14 @@ class Send:
     digests: Mapping[str, str]
 
 
-Step = Ask | Send
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Have a courier ready for *file*: what it is to deliver there is being asked for, for the first time."""
+
+    file: File
+
+
+Step = Ask | Ready | Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ def plan(desired: Desired, known: Known, check: Check, now: SinceBoot) -> Plan:
     probes = _probes(desired, known, check, now)
     deliveries = _deliveries(desired, known, now)
     steps = (*asks.steps, *probes.steps, *deliveries.steps)
-    return Plan(steps, min(asks.next_at, probes.next_at, deliveries.next_at))
+    return Plan((*steps, *_ready(desired, known, steps)), min(asks.next_at, probes.next_at, deliveries.next_at))
 
 
 def _asks(desired: Desired, known: Known, now: SinceBoot) -> Plan:
@@ -113,6 +120,17 @@ def _asks(desired: Desired, known: Known, now: SinceBoot) -> Plan:
     if not due:
         return Plan((), next_at)
     return Plan((Ask(due, known.instance is None and any(call.region == SELF for call in due)),), next_at)
+
+
+def _ready(desired: Desired, known: Known, steps: tuple[Step, ...]) -> Iterator[Ready]:
+    """Yield a step for each file that a first answer is for: after a refusal it may be long in coming."""
+    asking = known.asking.union(*(step.calls for step in steps if isinstance(step, Ask)))
+    first = {call for call in asking if known.standings.get(call, Standing()) == Standing()}
+    going = known.away.union(step.file.path for step in steps if isinstance(step, Send))
+    files = {known.files.get(login.destination): login for login in desired.logins if login.call in first}
+    for file, login in files.items():
+        if file is not None and login.destination.via is Via.FILE and file.path not in going:
+            yield Ready(file)
 
 
 def _probes(desired: Desired, known: Known, check: Check, now: SinceBoot) -> Plan:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import stat
-import sys
 from typing import TYPE_CHECKING
 
 from ecrlogind.courier import kernel
@@ -89,4 +88,6 @@ def _send(line: bytes, descriptor: int | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # The keeper waits for our end, and taking the interpreter apart would take as long as the errand did.
+    os._exit(code)

@@ -11,16 +11,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.dockerconfig import Trouble
-from ecrlogind.core.plan import Send
-from ecrlogind.core.standing import File
+from ecrlogind.core.plan import Ready, Send
+from ecrlogind.core.standing import Account, File
 from ecrlogind.core.wire import LONGEST_REPORT, Errand, Refusal, Report
+from ecrlogind.keeper.ahead import Ahead, Line
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
 
 # Where the units of those that run `docker login` listen, by user.
@@ -28,6 +29,8 @@ DOCKER_LOGIN_SOCKETS = Path("/run/ecrlogind-docker-login")
 
 # So many at once: a host with fifty users is not to run fifty interpreters.
 MOST_AT_ONCE = 8
+# So many are had ready: what more of them would load at the same time would hold up the issuer.
+MOST_READY = 4
 # What a courier may take beyond its errand's own deadline, to say so.
 _GRACE = timedelta(seconds=3)
 
@@ -57,6 +60,7 @@ class Couriers:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._returned: list[Return] = []
+        self._ready: dict[File, Ahead] = {}
         self._away: dict[str, float | None] = {}
         self._seen_away: frozenset[str] = frozenset()
 
@@ -78,21 +82,29 @@ class Couriers:
         with self._lock:
             return any(until is not None and time.monotonic() > until + 5 for until in self._away.values())
 
+    def ready(self, step: Ready) -> None:
+        """Have a courier ready for *step*'s file, if nothing special is needed to start it."""
+        if step.file not in self._ready and len(self._ready) < MOST_READY and _may_become(step.file.owner):
+            self._ready[step.file] = Ahead(_spawned(step.file))
+
     def send(self, step: Send) -> None:
         """Send a courier with *step*'s errand."""
+        ahead = self._ready.pop(step.file, None)
         with self._lock:
             self._away[step.file.path] = None
         self._seen_away |= {step.file.path}
-        threading.Thread(target=self._run, args=(step,), name="courier", daemon=True).start()
+        threading.Thread(target=self._run, args=(step, ahead), name="courier", daemon=True).start()
 
     def collect(self) -> list[Return]:
         """Return the couriers that came back since the last time."""
+        for file in [each for each, ahead in self._ready.items() if ahead.is_over]:
+            self._ready.pop(file).let_go()
         with self._lock:
             returned, self._returned = self._returned, []
             self._seen_away = frozenset(self._away)
         return returned
 
-    def _run(self, step: Send) -> None:
+    def _run(self, step: Send, ahead: Ahead | None) -> None:
         path = step.file.path
         told = False
 
@@ -106,14 +118,14 @@ class Couriers:
 
         self._slots.acquire()
         owner = step.file.owner
-        if os.geteuid() not in (0, owner.uid):
+        if not _may_become(owner):
             hint = f"run ecrlogind as root, or as {owner.name} with that destination alone"
             tell(_refused("not_permitted", f"only root can deliver to user {owner.name}", hint))
         until = time.monotonic() + (step.errand.deadline + _GRACE).total_seconds()
         with self._lock:
             self._away[path] = until
         try:
-            with self._connected(step.file) as (connection, words_of):
+            with self._reached(step.file, ahead) as (connection, words_of):
                 try:
                     said: list[bytes] = []
                     question = encode(step.errand)
@@ -135,29 +147,56 @@ class Couriers:
             self._wake()
 
     @contextmanager
-    def _connected(self, file: File) -> Iterator[tuple[socket.socket, Callable[[float], str]]]:
-        """Yield the connection to a courier for *file*, and what waits for its last words."""
-        name = file.owner.name
-        place = DOCKER_LOGIN_SOCKETS / f"{name}.sock"
-        if file.by_docker and os.geteuid() == 0:
-            if place.exists():
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-                    try:
-                        connection.connect(str(place))
-                    except OSError as error:
-                        hint = f"systemctl restart ecrlogind-docker-login@{name}.socket"
-                        raise ChildError("courier_failed", f"{place}: {error.strerror}", hint) from None
-                    yield connection, lambda _until: ""
+    def _reached(self, file: File, ahead: Ahead | None) -> Iterator[Line]:
+        """Yield a line to the courier that was had ready, else to a new one for *file*."""
+        with ahead.taken() if ahead is not None else nullcontext() as line:
+            if line is not None:
+                yield line
                 return
-            if self._confined:
-                raise ChildError(
-                    Trouble.NO_DOCKER_LOGIN_UNIT,
-                    f"under systemd, docker login runs in a unit of its own, which is not there for user {name}",
-                    f"systemctl enable --now ecrlogind-docker-login@{name}.socket",
-                )
-        module = "ecrlogind.courier.dockerlogin" if file.by_docker else "ecrlogind.courier"
-        with spawned(module, file.owner) as (child, connection):
-            yield connection, lambda until: last_words(child, until)
+        with _connected(file) if self._has_unit(file) else _spawned(file) as line:
+            yield line
+
+    def _has_unit(self, file: File) -> bool:
+        """Whether a unit of systemd's is to run docker for *file*; raise ChildError if it is to, and is not there."""
+        name = file.owner.name
+        if not file.by_docker or os.geteuid() != 0:
+            return False
+        if _socket_of(file).exists():
+            return True
+        if self._confined:
+            raise ChildError(
+                Trouble.NO_DOCKER_LOGIN_UNIT,
+                f"under systemd, docker login runs in a unit of its own, which is not there for user {name}",
+                f"systemctl enable --now ecrlogind-docker-login@{name}.socket",
+            )
+        return False
+
+
+def _may_become(owner: Account) -> bool:
+    return os.geteuid() in (0, owner.uid)
+
+
+def _socket_of(file: File) -> Path:
+    return DOCKER_LOGIN_SOCKETS / f"{file.owner.name}.sock"
+
+
+@contextmanager
+def _connected(file: File) -> Iterator[Line]:
+    place = _socket_of(file)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        try:
+            connection.connect(str(place))
+        except OSError as error:
+            hint = f"systemctl restart ecrlogind-docker-login@{file.owner.name}.socket"
+            raise ChildError("courier_failed", f"{place}: {error.strerror}", hint) from None
+        yield connection, lambda _until: ""
+
+
+@contextmanager
+def _spawned(file: File) -> Iterator[Line]:
+    module = "ecrlogind.courier.dockerlogin" if file.by_docker else "ecrlogind.courier"
+    with spawned(module, file.owner) as (child, connection):
+        yield connection, lambda until: last_words(child, until)
 
 
 def _understood(errand: Errand, said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:

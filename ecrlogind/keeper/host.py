@@ -102,7 +102,9 @@ class Host:
 
     # --- the parts
 
-    def start(self, settings: Settings, *, wake: Callable[[], None], watch: Callable[[str, int], None]) -> None:
+    def start(
+        self, settings: Settings, *, wake: Callable[[], None], watch: Callable[[str, int], None] | None = None
+    ) -> None:
         """Put the parts together and take up what an earlier keeper held.
 
         *wake* is called, from any thread, when a pass would find something; *watch* as `Reconciler` says.

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ecrlogind.core.credential import Credential, SinceBoot
-from ecrlogind.core.plan import Ask, Send
+from ecrlogind.core.plan import Ask, Ready, Send
 from ecrlogind.core.settings import Settings
 from ecrlogind.core.standing import Account, Delivery
 from ecrlogind.core.wire import Answer, Call, Instance, Report
@@ -53,6 +53,9 @@ class Couriers(Protocol):
     @property
     def away(self) -> frozenset[str]:
         """The paths that a courier is out for."""
+
+    def ready(self, step: Ready) -> None:
+        """Have a courier ready, which the next `send` to its file can send out; it may as well not be there."""
 
     def send(self, step: Send) -> None:
         """Send a courier out."""

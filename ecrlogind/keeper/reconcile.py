@@ -24,7 +24,7 @@ from ecrlogind.core.events import (
     served_by,
     where,
 )
-from ecrlogind.core.plan import Ask, Known, Plan, Send, file_of, look_after, plan
+from ecrlogind.core.plan import Ask, Known, Plan, Ready, Send, file_of, look_after, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
 from ecrlogind.core.status import Facts
@@ -40,7 +40,8 @@ class Reconciler:
     """Holds how things stand and brings them to what the settings ask for, a pass at a time.
 
     *draw* gives random numbers in [0, 1); *watch* takes a path and an inotify descriptor, whose first event is to come
-    back as `look`. *origin* names the way in which settings make the host ask AWS; where it changes, all is asked anew.
+    back as `look`, and is None where nobody stays to hear it. *origin* names the way in which settings make the host
+    ask AWS; where it changes, all is asked anew.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Reconciler:
         clock: Clock,
         tell: Callable[[Event], None],
         draw: Callable[[], float],
-        watch: Callable[[str, int], None],
+        watch: Callable[[str, int], None] | None,
         origin: Callable[[Settings], str] = lambda _: "",
     ) -> None:
         self._settings = settings
@@ -127,6 +128,8 @@ class Reconciler:
                 case Ask():
                     self._asked_at.update(dict.fromkeys(step.calls, now))
                     self._issuing.ask(step, self._settings)
+                case Ready():
+                    self._couriers.ready(step)
                 case Send():
                     self._send(step)
                 case _:
@@ -268,14 +271,14 @@ class Reconciler:
         if delivery.delivered != before.delivered or delivery.file != before.file:
             self._store.keep_delivery(delivery)
         self._deliveries[step.file.path] = delivery
-        self._couriers.send(step)
+        self._couriers.send(step if self._watch else replace(step, errand=replace(step.errand, watch=False)))
 
     def _receive(self, returned: Returned) -> None:
         path, report, now = returned.sent.file.path, returned.report, self._clock.since_boot()
         before = self._deliveries.get(path)
         if before is None:
             return
-        if returned.watch is not None:
+        if returned.watch is not None and self._watch is not None:
             self._watch(path, returned.watch)
         after = before.reported(
             returned.sent.errand,

@@ -503,3 +503,41 @@ def test_a_try_that_itself_waited_for_the_network_is_followed_by_the_next_at_onc
 
     assert len(world.issuers.asked) == 2
     assert set(world.auths()) == {A}
+
+
+# --- couriers that are had ready
+
+
+def test_a_courier_is_had_ready_for_each_file_while_its_first_logins_are_asked_for():
+    world = two()
+    world.reconciler.run_pass()
+    assert sorted(world.homes.ready_for) == [CI, ROOT]
+    assert world.homes.visits == []
+
+    world.settle()
+    world.homes.ready_for.clear()
+    world.live(hours=12)
+
+    assert len(world.ecr.given) > 1
+    assert world.homes.ready_for == []  # a renewal is in no hurry
+
+
+def test_no_courier_is_had_ready_for_what_was_refused_already():
+    world = two()
+    world.ecr.refuse()
+    world.settle()
+    world.homes.ready_for.clear()
+
+    world.live(minutes=2)
+
+    assert world.homes.ready_for == []
+
+
+def test_no_courier_is_had_ready_for_a_helper_or_for_docker():
+    world = World(
+        registries=[A], destinations=[{"user": "root", "via": "helper"}, {"user": "ci", "via": "docker-login"}]
+    )
+
+    world.reconciler.run_pass()
+
+    assert world.homes.ready_for == []

@@ -143,6 +143,7 @@ class Homes:
     def __init__(self):
         self.files = {}
         self.closed = {}
+        self.ready_for = []
         self.visits = []
         self._back = []
         self.slow = False
@@ -151,6 +152,9 @@ class Homes:
     @property
     def away(self):
         return frozenset(self._out)
+
+    def ready(self, step):
+        self.ready_for.append(step.file.path)
 
     def send(self, step):
         self.visits.append(step.file.path)
