@@ -16,7 +16,7 @@ from ecrlogind.commands import doctoring, places
 from ecrlogind.core import keys
 from ecrlogind.core.document import Trouble
 from ecrlogind.core.refusal import Code
-from ecrlogind.keeper import couriers, host, settingsfile
+from ecrlogind.keeper import couriers, reach, settingsfile
 from tests.support.need import need
 
 REPO = Path(__file__).parents[1]
@@ -180,7 +180,7 @@ def test_each_place_is_named(keeper):
     assert {"status.json", "credentials", "answers"} <= made
     for place in [
         *(places.SYSTEM_STATE / name for name in made),
-        *(host.ISSUER_SOCKET, couriers.DOCKER_LOGIN_SOCKETS, settingsfile.DEFAULT),
+        *(reach.ISSUER_SOCKET, couriers.DOCKER_LOGIN_SOCKETS, settingsfile.DEFAULT),
     ]:
         assert re.search(rf"^\.It Pa {re.escape(str(place))}\b", files, re.MULTILINE), place
 

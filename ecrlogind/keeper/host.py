@@ -146,15 +146,15 @@ class Host:
         """Return whom an issuer of our own runs as, None for ourselves."""
         if os.geteuid() != 0:
             return None
-        account = accounts.find(reach.USER)
+        account = accounts.find(reach.ISSUER_USER)
         if reach.has_unit():
             return account
         if account is None:
             hint = "create it with systemd-sysusers, or `useradd --system ecrlogind`"
-            self._tell_unconfined(f"There is no user {reach.USER}", hint)
+            self._tell_unconfined(f"There is no user {reach.ISSUER_USER}", hint)
         elif not child.can_run(account):
             hint = "install ecrlogind where every user may read it, such as /opt/ecrlogind"
-            self._tell_unconfined(f"The user {reach.USER} cannot run {sys.executable}", hint)
+            self._tell_unconfined(f"The user {reach.ISSUER_USER} cannot run {sys.executable}", hint)
             return None
         return account
 

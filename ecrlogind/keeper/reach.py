@@ -20,13 +20,13 @@ from ecrlogind.keeper.child import ChildError, last_words, spawned
 if TYPE_CHECKING:
     from ecrlogind.core.standing import Account
 
-SOCKET = Path("/run/ecrlogind-issuer.sock")
-USER = "ecrlogind"
+ISSUER_SOCKET = Path("/run/ecrlogind-issuer.sock")
+ISSUER_USER = "ecrlogind"
 
 
 def ahead(*, wanted: bool) -> Ahead:
     """Send for an issuer if one is *wanted*, and if it takes no longer look to say whom it is to run as."""
-    return Ahead(reached(None) if wanted and (has_unit() or os.geteuid() != 0 or not _is_user(USER)) else None)
+    return Ahead(reached(None) if wanted and (has_unit() or os.geteuid() != 0 or not _is_user(ISSUER_USER)) else None)
 
 
 @contextmanager
@@ -38,9 +38,9 @@ def reached(account: Account | None) -> Iterator[Line]:
     if has_unit():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             try:
-                connection.connect(str(SOCKET))
+                connection.connect(str(ISSUER_SOCKET))
             except OSError as error:
-                raise ChildError("unreachable", f"{SOCKET}: {error.strerror}", "") from None
+                raise ChildError("unreachable", f"{ISSUER_SOCKET}: {error.strerror}", "") from None
             yield connection, lambda _until: ""
         return
     with spawned("ecrlogind.issuer", account) as (child, connection):
@@ -49,7 +49,7 @@ def reached(account: Account | None) -> Iterator[Line]:
 
 def has_unit() -> bool:
     """Whether an issuer of systemd's is there, for us to use: it answers root alone."""
-    return os.geteuid() == 0 and SOCKET.exists()
+    return os.geteuid() == 0 and ISSUER_SOCKET.exists()
 
 
 def _is_user(name: str) -> bool:
