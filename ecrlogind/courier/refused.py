@@ -27,6 +27,7 @@ _BY_ERRNO = {
     errno.EDQUOT: (Trouble.QUOTA, "make room or raise the quota of uid {uid}"),
     errno.EBUSY: (Trouble.BIND_MOUNT, "mount the directory instead of the file: a mounted file cannot be replaced"),
     errno.ELOOP: (Trouble.LINK_LOOP, "see where the links lead: namei -l {path}"),
+    errno.EISDIR: (Trouble.NOT_A_FILE, "see what stands there: ls -ld {path}"),
     errno.ENOTDIR: (Trouble.NOT_A_DIRECTORY, "see what stands in the way: namei -l {path}"),
     errno.EMFILE: (Trouble.TOO_MANY_FILES, "raise the limit of open files, or see who holds them: lsof"),
     errno.ENFILE: (Trouble.TOO_MANY_FILES, "raise fs.file-max, or see who holds the files: lsof"),

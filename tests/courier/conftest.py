@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.courier import Home, inject, traced
+from tests.support.courier import DENIED, Home, inject, traced
 from tests.support.need import need
 
 
-@pytest.fixture(
-    params=[(), ("renameat2", "openat2"), ("renameat2:EPERM", "openat2:EPERM")],
-    ids=["all calls", "no renameat2", "renameat2 forbidden"],
-)
+@pytest.fixture(params=[(), DENIED], ids=["all calls", "denied"])
 def deny(request):
-    """Run the test as it is and under seccomp filters, such as RestrictSUIDSGID= and container runtimes bring."""
+    """Run the test twice: as it is, and under a seccomp filter such as container runtimes and RestrictSUIDSGID= bring.
+
+    A test that is about the exchange itself takes a `plain` home instead.
+    """
     return request.param
 
 
@@ -41,7 +41,7 @@ def plain(tmp_path):
 
 
 @pytest.fixture
-def other_homes():
+def other_homes(deny):
     """Return what makes an empty home for another user, where that user can get to."""
     need(os.geteuid() == 0, "root, to be other users")
     base = Path(tempfile.mkdtemp(prefix="ecrlogind-homes-", dir="/var/tmp"))
@@ -49,7 +49,7 @@ def other_homes():
     made = []
 
     def make(uid):
-        one = Home(base / str(uid), uid)
+        one = Home(base / str(uid), uid, deny)
         one.path.mkdir(mode=0o700)
         os.chown(one.path, uid, uid)
         made.append(one)

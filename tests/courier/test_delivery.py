@@ -117,6 +117,12 @@ def test_a_helper_is_named_without_a_secret(home):
     assert json.loads(home.config.read_text()) == {"credHelpers": {HOST: "ecrlogind"}}
 
 
+def test_a_renewal_says_if_it_went_the_weaker_way(home):
+    home.write("{}")
+
+    assert codes(home.send()) == ([Trouble.WEAKER_SWAP] if home.deny else [])
+
+
 # --- mode, group, ACL, label
 
 
@@ -240,20 +246,20 @@ def test_the_way_to_the_home_may_be_a_link(home, tmp_path):
 # --- path destinations
 
 
-def test_missing_directories_of_a_path_get_the_files_mode_plus_x(plain, private_path):
+def test_missing_directories_of_a_path_get_the_files_mode_plus_x(home, private_path):
     path = private_path / "run" / "docker" / "config.json"
 
-    report = plain.send(path=str(path), home=None, mode=0o640)
+    report = home.send(path=str(path), home=None, mode=0o640)
 
     need(report.refusal is None, f"a temporary directory that only its owner can change: {report.refusal}")
     assert [mode(each) for each in (path, path.parent, path.parent.parent)] == [0o640, 0o750, 0o750]
 
 
-def test_a_directory_mounted_elsewhere_keeps_its_inode(plain, private_path):
+def test_a_directory_mounted_elsewhere_keeps_its_inode(home, private_path):
     path = private_path / "config.json"
     before = private_path.stat().st_ino
 
-    report = plain.send(path=str(path), home=None)
+    report = home.send(path=str(path), home=None)
 
     need(report.refusal is None, f"a temporary directory that only its owner can change: {report.refusal}")
     assert private_path.stat().st_ino == before

@@ -14,7 +14,7 @@ from ecrlogind.core.dockerconfig import Trouble, digest
 from ecrlogind.core.wire import Report
 from ecrlogind.courier.clock import Deadline
 from ecrlogind.courier.errand import Visit
-from tests.support.courier import HOST, OTHER, Home, auth, config, inject, naive, traced
+from tests.support.courier import DENIED, HOST, OTHER, Home, auth, config, inject, naive, traced
 from tests.support.need import need
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(7200)]
@@ -35,7 +35,7 @@ ERRORS = (
     "ENOSYS",
 )
 
-CHANGING = ("mkdirat", "write", "fchmod", "fsync", "renameat", "renameat2", "unlinkat", "fcntl")
+CHANGING = ("mkdirat", "write", "fchmod", "fsync", "renameat", "renameat2", "linkat", "unlinkat", "fcntl")
 
 # They cannot fail, or what they say is nobody's: the report's own way out, and the end.
 NO_ERROR = ("exit_group", "geteuid", "getegid", "clone3", "clone")
@@ -170,9 +170,11 @@ def test_a_kill_at_any_system_call_leaves_the_old_file_or_the_new_one(stage):
     assert one.played > 60
 
 
-@pytest.mark.parametrize("story", ["a first login", "a removal"])
-def test_a_kill_at_any_call_that_changes_something_leaves_the_old_file_or_the_new_one(stage, story):
-    one = stage(story)
+@pytest.mark.parametrize(
+    ("story", "deny"), [("a first login", ()), ("a removal", ()), ("a first login", DENIED), ("a renewal", DENIED)]
+)
+def test_a_kill_at_any_call_that_changes_something_leaves_the_old_file_or_the_new_one(stage, story, deny):
+    one = stage(story, deny)
     changing = [call for call in one.calls() if call[0] in CHANGING or "O_CREAT" in call[2]]
 
     play_all(one, points(changing, ["signal=KILL"]))

@@ -57,26 +57,26 @@ def healed(home, /, **errand):
     ],
     ids=lambda value: value if isinstance(value, Trouble) else "",
 )
-def test_a_text_that_is_no_config_is_left_as_it_is(plain, text, code, says, advises):
-    plain.write(text)
-    before = plain.config.stat()
+def test_a_text_that_is_no_config_is_left_as_it_is(home, text, code, says, advises):
+    home.write(text)
+    before = home.config.stat()
 
-    refused(plain, code, says, advises)
+    refused(home, code, says, advises)
 
-    after = plain.config.stat()
+    after = home.config.stat()
     assert (after.st_ino, after.st_mtime_ns, after.st_mode) == (before.st_ino, before.st_mtime_ns, before.st_mode)
-    plain.write("{}")
-    healed(plain)
+    home.write("{}")
+    healed(home)
 
 
-def test_a_file_with_a_hole_is_too_large_before_it_is_read(plain):
-    plain.write("")
-    os.truncate(plain.config, 1 << 40)
+def test_a_file_with_a_hole_is_too_large_before_it_is_read(home):
+    home.write("")
+    os.truncate(home.config, 1 << 40)
 
-    refused(plain, Trouble.TOO_LARGE, "larger than 16 MiB", "mv")
+    refused(home, Trouble.TOO_LARGE, "larger than 16 MiB", "mv")
 
-    plain.config.unlink()
-    healed(plain)
+    home.config.unlink()
+    healed(home)
 
 
 # --- what is no file
@@ -104,57 +104,57 @@ def device(path):
     ("make", "kind"),
     [(fifo, "a FIFO"), (directory, "a directory"), (listening_socket, "a socket"), (device, "a device")],
 )
-def test_what_is_no_file_is_not_opened(plain, make, kind, monkeypatch):
-    plain.docker.mkdir()
-    monkeypatch.chdir(plain.docker)
-    make(plain.config)
+def test_what_is_no_file_is_not_opened(home, make, kind, monkeypatch):
+    home.docker.mkdir()
+    monkeypatch.chdir(home.docker)
+    make(home.config)
 
-    refused(plain, Trouble.NOT_A_FILE, kind, f"mv {plain.config} {plain.config}.away")
+    refused(home, Trouble.NOT_A_FILE, kind, f"mv {home.config} {home.config}.away")
 
-    plain.config.rename(f"{plain.config}.away")
-    healed(plain)
+    home.config.rename(f"{home.config}.away")
+    healed(home)
 
 
-def test_a_directory_that_is_a_file_is_said_to_be_none(plain):
-    plain.docker.write_text("")
+def test_a_directory_that_is_a_file_is_said_to_be_none(home):
+    home.docker.write_text("")
 
-    refused(plain, Trouble.NOT_A_DIRECTORY, r"\.docker: Not a directory", "namei -l")
+    refused(home, Trouble.NOT_A_DIRECTORY, r"\.docker: Not a directory", "namei -l")
 
-    plain.docker.unlink()
-    healed(plain)
+    home.docker.unlink()
+    healed(home)
 
 
 # --- links
 
 
-def test_links_that_lead_round_are_given_up(plain):
-    plain.docker.mkdir()
-    plain.config.symlink_to("config.json")
+def test_links_that_lead_round_are_given_up(home):
+    home.docker.mkdir()
+    home.config.symlink_to("config.json")
 
-    refused(plain, Trouble.LINK_LOOP, "ELOOP", "namei -l")
+    refused(home, Trouble.LINK_LOOP, "ELOOP", "namei -l")
 
-    plain.config.unlink()
-    healed(plain)
-
-
-def test_a_link_to_a_missing_directory_makes_nothing_there(plain):
-    plain.docker.symlink_to("not/there")
-
-    refused(plain, Trouble.DANGLING_LINK, "leads to .*/home/not, which is not there", "mount or make it")
-
-    assert not (plain.path / "not").exists()
-    (plain.path / "not" / "there").mkdir(parents=True)
-    healed(plain)
+    home.config.unlink()
+    healed(home)
 
 
-def test_a_link_to_a_directory_is_no_file(plain):
-    plain.docker.mkdir()
-    plain.config.symlink_to("..")
+def test_a_link_to_a_missing_directory_makes_nothing_there(home):
+    home.docker.symlink_to("not/there")
 
-    refused(plain, Trouble.NOT_A_FILE, "leads to a directory", "remove the link")
+    refused(home, Trouble.DANGLING_LINK, "leads to .*/home/not, which is not there", "mount or make it")
 
-    plain.config.unlink()
-    healed(plain)
+    assert not (home.path / "not").exists()
+    (home.path / "not" / "there").mkdir(parents=True)
+    healed(home)
+
+
+def test_a_link_to_a_directory_is_no_file(home):
+    home.docker.mkdir()
+    home.config.symlink_to("..")
+
+    refused(home, Trouble.NOT_A_FILE, "leads to a directory", "remove the link")
+
+    home.config.unlink()
+    healed(home)
 
 
 # --- owners and rights, as a real other user
@@ -236,14 +236,14 @@ def test_a_link_into_a_directory_of_roots_brings_no_advice_to_give_that_away(the
 # --- path destinations
 
 
-def test_a_directory_that_others_may_write_is_refused_with_the_chmod(plain, private_path):
+def test_a_directory_that_others_may_write_is_refused_with_the_chmod(home, private_path):
     loose = private_path / "loose"
     loose.mkdir()
     loose.chmod(0o775)
     path = loose / "in" / "config.json"
 
     report = refused(
-        plain,
+        home,
         Trouble.UNSAFE_PARENT,
         f"{loose} can be written by others",
         f"^chmod go-w {loose}$",
@@ -253,17 +253,17 @@ def test_a_directory_that_others_may_write_is_refused_with_the_chmod(plain, priv
 
     assert not path.parent.exists()
     subprocess.run(report.refusal.hint, shell=True, check=True)
-    assert plain.send(path=str(path), home=None).refusal is None
+    assert home.send(path=str(path), home=None).refusal is None
 
 
 @pytest.mark.system
-def test_a_directory_of_somebody_elses_is_refused_with_the_chown(plain, private_path):
+def test_a_directory_of_somebody_elses_is_refused_with_the_chown(home, private_path):
     theirs = private_path / "theirs"
     theirs.mkdir()
     os.chown(theirs, USER, USER)
 
     report = refused(
-        plain,
+        home,
         Trouble.UNSAFE_PARENT,
         f"{theirs} belongs to uid {USER}",
         f"^chown 0 {theirs}$",
@@ -272,16 +272,16 @@ def test_a_directory_of_somebody_elses_is_refused_with_the_chown(plain, private_
     )
 
     subprocess.run(report.refusal.hint, shell=True, check=True)
-    assert plain.send(path=f"{theirs}/config.json", home=None).refusal is None
+    assert home.send(path=f"{theirs}/config.json", home=None).refusal is None
 
 
-def test_in_a_sticky_directory_the_next_one_must_be_there_already(plain, private_path):
+def test_in_a_sticky_directory_the_next_one_must_be_there_already(home, private_path):
     sticky = private_path / "sticky"
     sticky.mkdir()
     sticky.chmod(0o1777)
 
     report = refused(
-        plain,
+        home,
         Trouble.UNSAFE_PARENT,
         "anybody could make it first",
         f"^install -d -m 0700 -o {os.geteuid()} {sticky}/mine$",
@@ -290,16 +290,16 @@ def test_in_a_sticky_directory_the_next_one_must_be_there_already(plain, private
     )
 
     subprocess.run(report.refusal.hint, shell=True, check=True)
-    assert plain.send(path=f"{sticky}/mine/config.json", home=None).refusal is None
+    assert home.send(path=f"{sticky}/mine/config.json", home=None).refusal is None
 
 
-def test_in_a_sticky_directory_a_first_file_must_be_there_already(plain, private_path):
+def test_in_a_sticky_directory_a_first_file_must_be_there_already(home, private_path):
     sticky = private_path / "sticky"
     sticky.mkdir()
     sticky.chmod(0o1777)
 
     report = refused(
-        plain,
+        home,
         Trouble.UNSAFE_PARENT,
         "anybody could make it first",
         "^install -m 0600 -o .* /dev/null ",
@@ -308,18 +308,18 @@ def test_in_a_sticky_directory_a_first_file_must_be_there_already(plain, private
     )
 
     subprocess.run(report.refusal.hint, shell=True, check=True)
-    assert plain.send(path=f"{sticky}/config.json", home=None).refusal is None
+    assert home.send(path=f"{sticky}/config.json", home=None).refusal is None
 
 
 @pytest.mark.system
-def test_in_a_sticky_directory_somebody_elses_next_one_is_refused(plain, private_path):
+def test_in_a_sticky_directory_somebody_elses_next_one_is_refused(home, private_path):
     sticky = private_path / "sticky"
     (sticky / "theirs").mkdir(parents=True)
     sticky.chmod(0o1777)
     os.chown(sticky / "theirs", USER, USER)
 
     refused(
-        plain,
+        home,
         Trouble.UNSAFE_PARENT,
         f"theirs belongs to uid {USER}",
         "^chown -h 0 ",
@@ -345,61 +345,61 @@ def test_a_group_that_the_owner_is_not_of_is_refused(other_homes):
 
 @pytest.mark.system
 @pytest.mark.parametrize("flag", ["i", "a"])
-def test_an_immutable_file_is_refused_with_the_chattr(plain, flag):
-    plain.write("{}")
-    done = subprocess.run(["chattr", f"+{flag}", plain.config], check=False, capture_output=True)
+def test_an_immutable_file_is_refused_with_the_chattr(home, flag):
+    home.write("{}")
+    done = subprocess.run(["chattr", f"+{flag}", home.config], check=False, capture_output=True)
     need(done.returncode == 0, "a file system with chattr")
     try:
-        report = refused(plain, Trouble.IMMUTABLE, "EPERM", f"^chattr -i -a {plain.config}$")
+        report = refused(home, Trouble.IMMUTABLE, "EPERM", f"^chattr -i -a {home.config}$")
     finally:
-        subprocess.run(["chattr", "-i", "-a", plain.config], check=True)
+        subprocess.run(["chattr", "-i", "-a", home.config], check=True)
     assert report.refusal.hint
-    healed(plain)
+    healed(home)
 
 
 @pytest.mark.system
-def test_an_immutable_directory_is_refused_with_the_chattr(plain):
-    plain.write("{}")
-    done = subprocess.run(["chattr", "+i", plain.docker], check=False, capture_output=True)
+def test_an_immutable_directory_is_refused_with_the_chattr(home):
+    home.write("{}")
+    done = subprocess.run(["chattr", "+i", home.docker], check=False, capture_output=True)
     need(done.returncode == 0, "a file system with chattr")
     try:
-        refused(plain, Trouble.IMMUTABLE, "EPERM", f"^chattr -i -a {plain.docker}$")
+        refused(home, Trouble.IMMUTABLE, "EPERM", f"^chattr -i -a {home.docker}$")
     finally:
-        subprocess.run(["chattr", "-i", plain.docker], check=True)
-    healed(plain)
+        subprocess.run(["chattr", "-i", home.docker], check=True)
+    healed(home)
 
 
 @pytest.mark.system
-def test_a_file_that_is_a_bind_mount_is_refused(plain, mounted):
-    plain.write("{}")
-    (plain.path / "source").write_text("{}")
-    with mounted("--bind", plain.path / "source", plain.config):
-        refused(plain, Trouble.BIND_MOUNT, "EBUSY", "mount the directory")
-        assert plain.config.read_text() == "{}"
-    healed(plain)
+def test_a_file_that_is_a_bind_mount_is_refused(home, mounted):
+    home.write("{}")
+    (home.path / "source").write_text("{}")
+    with mounted("--bind", home.path / "source", home.config):
+        refused(home, Trouble.BIND_MOUNT, "EBUSY", "mount the directory")
+        assert home.config.read_text() == "{}"
+    healed(home)
 
 
 @pytest.mark.system
-def test_a_read_only_file_system_is_refused(plain, mounted):
-    with mounted("-t", "tmpfs", "tmpfs", plain.path):
-        plain.write("{}")
-        subprocess.run(["mount", "-o", "remount,ro", plain.path], check=True)
-        refused(plain, Trouble.READ_ONLY, "EROFS", "ReadWritePaths=")
-        subprocess.run(["mount", "-o", "remount,rw", plain.path], check=True)
-        healed(plain)
+def test_a_read_only_file_system_is_refused(home, mounted):
+    with mounted("-t", "tmpfs", "tmpfs", home.path):
+        home.write("{}")
+        subprocess.run(["mount", "-o", "remount,ro", home.path], check=True)
+        refused(home, Trouble.READ_ONLY, "EROFS", "ReadWritePaths=")
+        subprocess.run(["mount", "-o", "remount,rw", home.path], check=True)
+        healed(home)
 
 
 @pytest.mark.system
-def test_a_full_file_system_is_refused_and_keeps_the_old_file(plain, mounted):
-    with mounted("-t", "tmpfs", "-o", "size=64k", "tmpfs", plain.path):
-        plain.write(config(**{"quay.io": "x"}))
-        full = plain.path / "full"
+def test_a_full_file_system_is_refused_and_keeps_the_old_file(home, mounted):
+    with mounted("-t", "tmpfs", "-o", "size=64k", "tmpfs", home.path):
+        home.write(config(**{"quay.io": "x"}))
+        full = home.path / "full"
         with pytest.raises(OSError, match="No space"):
             full.write_bytes(b"x" * (1 << 20))
-        refused(plain, Trouble.NO_SPACE, "ENOSPC", "df ")
-        assert plain.auths() == {"quay.io": "x"}
+        refused(home, Trouble.NO_SPACE, "ENOSPC", "df ")
+        assert home.auths() == {"quay.io": "x"}
         full.unlink()
-        healed(plain)
+        healed(home)
 
 
 @pytest.mark.system
@@ -416,30 +416,30 @@ def test_a_full_file_system_is_refused_and_keeps_the_old_file(plain, mounted):
     ],
     ids=lambda said: " ".join(said[:2]),
 )
-def test_what_a_system_call_says_is_told_by_name(plain, injected, said):
+def test_what_a_system_call_says_is_told_by_name(home, injected, said):
     call, error, code, advises = said
-    plain.write(config(**{"quay.io": "x"}))
+    home.write(config(**{"quay.io": "x"}))
 
-    report = injected(plain, call, f"error={error}")
+    report = injected(home, call, f"error={error}")
 
     assert report.refusal.code == code
     assert error in report.refusal.message
     assert re.search(advises, report.refusal.hint)
-    assert plain.auths() == {"quay.io": "x"}
-    healed(plain)
-    assert plain.beside() == []
+    assert home.auths() == {"quay.io": "x"}
+    healed(home)
+    assert home.beside() == []
 
 
 @pytest.mark.system
-def test_a_file_server_that_does_not_answer_is_given_up_at_the_deadline(plain, hanging_mount):
-    with hanging_mount(plain.path):
-        report = plain.send(deadline=1)
+def test_a_file_server_that_does_not_answer_is_given_up_at_the_deadline(home, hanging_mount):
+    with hanging_mount(home.path):
+        report = home.send(deadline=1)
 
     assert report.refusal.code in (Trouble.DEADLINE, Trouble.FILE_SERVER)
 
 
-def test_a_home_that_is_not_there_is_said_so(tmp_path):
-    home = Home(tmp_path / "nobody")
+def test_a_home_that_is_not_there_is_said_so(tmp_path, deny):
+    home = Home(tmp_path / "nobody", deny=deny)
 
     refused(home, Trouble.NO_HOME, "nobody is not there", "mount or make it")
 
@@ -447,8 +447,8 @@ def test_a_home_that_is_not_there_is_said_so(tmp_path):
     healed(home)
 
 
-def test_a_name_from_hell_forges_no_line(tmp_path):
-    home = Home(tmp_path / "a\nb\x1b[31m\u202e'c")
+def test_a_name_from_hell_forges_no_line(tmp_path, deny):
+    home = Home(tmp_path / "a\nb\x1b[31m\u202e'c", deny=deny)
     home.path.mkdir()
     home.write("[]")
 

@@ -81,56 +81,56 @@ def home_moved(home):
         home_moved,
     ],
 )
-def test_one_change_wakes_the_keeper_once_and_a_look_puts_it_right(plain, change):
-    _, descriptor = plain.watch()
+def test_one_change_wakes_the_keeper_once_and_a_look_puts_it_right(home, change):
+    _, descriptor = home.watch()
 
-    change(plain)
+    change(home)
 
     assert is_ready(descriptor, within=2)
-    if plain.path.exists():
-        _, again = plain.watch()
-        assert plain.auths()[HOST] == "new"
+    if home.path.exists():
+        _, again = home.watch()
+        assert home.auths()[HOST] == "new"
         assert not is_ready(again)
 
 
-def test_what_else_goes_on_in_the_directory_wakes_nobody(plain):
-    _, descriptor = plain.watch()
+def test_what_else_goes_on_in_the_directory_wakes_nobody(home):
+    _, descriptor = home.watch()
 
-    (plain.docker / "buildx").mkdir()
-    (plain.docker / ".token_seed").write_text("x")
-    (plain.docker / ".token_seed").unlink()
-    (plain.path / "other").write_text("x")
-    plain.config.read_text()
+    (home.docker / "buildx").mkdir()
+    (home.docker / ".token_seed").write_text("x")
+    (home.docker / ".token_seed").unlink()
+    (home.path / "other").write_text("x")
+    home.config.read_text()
 
     assert not is_ready(descriptor)
 
 
-def test_a_replaced_link_wakes_the_keeper(plain):
-    (plain.path / "dotfiles").mkdir()
-    (plain.path / "dotfiles" / "one.json").write_text("{}")
-    plain.docker.mkdir()
-    plain.config.symlink_to("../dotfiles/one.json")
-    _, descriptor = plain.watch()
+def test_a_replaced_link_wakes_the_keeper(home):
+    (home.path / "dotfiles").mkdir()
+    (home.path / "dotfiles" / "one.json").write_text("{}")
+    home.docker.mkdir()
+    home.config.symlink_to("../dotfiles/one.json")
+    _, descriptor = home.watch()
 
-    (plain.docker / "new").symlink_to("../dotfiles/two.json")
+    (home.docker / "new").symlink_to("../dotfiles/two.json")
     assert not is_ready(descriptor)
-    (plain.docker / "new").rename(plain.config)
+    (home.docker / "new").rename(home.config)
 
     assert is_ready(descriptor, within=2)
 
 
-def test_a_change_behind_a_link_wakes_the_keeper(plain):
-    (plain.path / "dotfiles").mkdir()
-    plain.docker.symlink_to("dotfiles")
-    _, descriptor = plain.watch()
+def test_a_change_behind_a_link_wakes_the_keeper(home):
+    (home.path / "dotfiles").mkdir()
+    home.docker.symlink_to("dotfiles")
+    _, descriptor = home.watch()
 
-    (plain.path / "dotfiles" / "config.json").unlink()
+    (home.path / "dotfiles" / "config.json").unlink()
 
     assert is_ready(descriptor, within=2)
 
 
-def test_a_home_that_appears_wakes_the_keeper(tmp_path):
-    home = Home(tmp_path / "home" / "user")
+def test_a_home_that_appears_wakes_the_keeper(tmp_path, deny):
+    home = Home(tmp_path / "home" / "user", deny=deny)
     (tmp_path / "home").mkdir()
     report, descriptor = home.watch()
     assert report.refusal.code == Trouble.NO_HOME
@@ -143,51 +143,51 @@ def test_a_home_that_appears_wakes_the_keeper(tmp_path):
     home.close()
 
 
-def test_a_refused_file_is_watched_until_the_cause_is_gone(plain):
-    plain.write("{ no json")
-    report, descriptor = plain.watch()
+def test_a_refused_file_is_watched_until_the_cause_is_gone(home):
+    home.write("{ no json")
+    report, descriptor = home.watch()
     assert report.refusal.code == Trouble.INVALID_JSON
     assert not is_ready(descriptor)
 
-    plain.config.write_text("{}")
+    home.config.write_text("{}")
 
     assert is_ready(descriptor, within=2)
-    assert plain.watch()[0].refusal is None
+    assert home.watch()[0].refusal is None
 
 
-def test_a_foreign_login_is_watched_until_it_goes(plain):
-    plain.write(config(**{HOST: "job", "quay.io": "x"}))
-    report, descriptor = plain.watch()
+def test_a_foreign_login_is_watched_until_it_goes(home):
+    home.write(config(**{HOST: "job", "quay.io": "x"}))
+    report, descriptor = home.watch()
     assert report.found[HOST].was is Was.FOREIGN
     assert not is_ready(descriptor)
 
-    logged_out(plain)
+    logged_out(home)
 
     assert is_ready(descriptor, within=2)
-    plain.watch()
-    assert plain.auths() == {HOST: "new", "quay.io": "x"}
+    home.watch()
+    assert home.auths() == {HOST: "new", "quay.io": "x"}
 
 
-def test_a_directory_that_stands_in_the_way_is_watched(plain):
-    plain.config.mkdir(parents=True)
-    report, descriptor = plain.watch()
+def test_a_directory_that_stands_in_the_way_is_watched(home):
+    home.config.mkdir(parents=True)
+    report, descriptor = home.watch()
     assert report.refusal.code == Trouble.NOT_A_FILE
 
-    plain.config.rmdir()
+    home.config.rmdir()
 
     assert is_ready(descriptor, within=2)
 
 
-def test_a_file_to_be_taken_from_is_watched_although_it_is_not_there(plain):
-    _, descriptor = plain.watch({}, remove=(HOST,))
+def test_a_file_to_be_taken_from_is_watched_although_it_is_not_there(home):
+    _, descriptor = home.watch({}, remove=(HOST,))
 
-    plain.docker.mkdir()
+    home.docker.mkdir()
 
     assert is_ready(descriptor, within=2)
 
 
-def test_through_pipes_a_watch_cannot_be_passed_and_the_report_comes_all_the_same(plain):
-    assert plain.send(watch=True).refusal is None
+def test_through_pipes_a_watch_cannot_be_passed_and_the_report_comes_all_the_same(home):
+    assert home.send(watch=True).refusal is None
 
 
 @pytest.mark.system
@@ -206,30 +206,30 @@ def test_a_file_that_cannot_be_read_is_watched_by_way_of_its_directory(other_hom
 
 
 @pytest.mark.system
-def test_without_a_free_inotify_instance_the_report_says_so(plain):
-    plain.docker.mkdir()
-    report = plain.send(
+def test_without_a_free_inotify_instance_the_report_says_so(home):
+    home.docker.mkdir()
+    report = home.send(
         watch=True, prefix=("strace", "-qq", "-o", "/dev/null", "-e", "inject=inotify_init1:error=EMFILE")
     )
 
-    assert plain.auths() == {HOST: "new"}
+    assert home.auths() == {HOST: "new"}
     assert [note.code for note in report.notes] == [Trouble.NO_WATCH]
 
 
 @pytest.mark.system
-def test_what_changes_before_the_watch_is_armed_is_noticed_by_a_last_look(plain, tmp_path):
-    plain.write(config(**{HOST: "new"}))
+def test_what_changes_before_the_watch_is_armed_is_noticed_by_a_last_look(home, tmp_path):
+    home.write(config(**{HOST: "new"}))
     # The courier is held up for a while before it arms: enough for somebody else to log out.
-    process = plain.start(
-        plain.errand(watch=True, deadline=20),
+    process = home.start(
+        home.errand(watch=True, deadline=20),
         prefix=("strace", "-qq", "-o", tmp_path / "log", "-e", "inject=inotify_init1:delay_enter=1500000:when=1"),
     )
     wait_for(lambda: "inotify_init1" in read(tmp_path / "log"))
-    plain.config.write_text(config(**{"quay.io": auth("x")}))
+    home.config.write_text(config(**{"quay.io": auth("x")}))
     out, err = process.communicate(timeout=30)
 
     assert process.returncode == 0, err
-    assert HOST in plain.auths(), out
+    assert HOST in home.auths(), out
 
 
 def read(path):

@@ -23,6 +23,9 @@ from ecrlogind.core.wire import Errand, Report
 HOST = "111111111111.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER = "222222222222.dkr.ecr.us-east-1.amazonaws.com"
 
+# What container runtimes and RestrictSUIDSGID= may take from a courier: see `deny`.
+DENIED = ("renameat2", "openat2:EPERM")
+
 # The system's own: other users cannot enter where a venv may lie, and a courier needs the standard library only.
 PYTHON = "/usr/bin/python3"
 

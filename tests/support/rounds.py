@@ -1,7 +1,7 @@
-"""Couriers in a row without the start of an interpreter between them: ``rounds.py PACKAGE SLOW < errands``.
+"""Couriers in a row without an interpreter's start between them: ``rounds.py PACKAGE SLOW DENIED... < errands``.
 
 Each line is an errand and is answered by a line. The file system is a slow one: a flush takes *SLOW* seconds more, as
-on a fresh cloud volume.
+on a fresh cloud volume. The system calls *DENIED* are taken away.
 """
 
 import os
@@ -10,8 +10,12 @@ import sys
 import time
 
 
-def main(package, slow):
+def main(package, slow, denied):
     sys.path[:0] = [package]
+    if denied:
+        from deny import deny
+
+        deny(denied)
     from ecrlogind.core.codec import decode, encode
     from ecrlogind.core.wire import Errand
     from ecrlogind.courier.clock import Deadline
@@ -33,4 +37,4 @@ def main(package, slow):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(sys.argv[1], float(sys.argv[2]), sys.argv[3:])
