@@ -3,12 +3,15 @@ import os
 import stat
 import subprocess
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 
 from ecrlogind.core.codec import decode
 from ecrlogind.core.dockerconfig import Trouble, digest
 from ecrlogind.core.wire import LONGEST_REPORT, Report, Was
+from ecrlogind.courier.clock import Deadline
+from ecrlogind.courier.errand import Visit
 from tests.support.courier import HOST, OTHER, auth, command, config
 from tests.support.need import need
 
@@ -194,6 +197,35 @@ def test_an_acl_that_the_directory_hands_down_does_not_open_a_file_that_had_none
 
     acl = subprocess.run(["getfacl", "-cpn", home.config], check=True, capture_output=True, text=True).stdout
     assert "60123" not in acl
+
+
+@pytest.mark.system
+def test_the_selinux_label_goes_with_the_text(plain, mounted):
+    """Without SELinux its attribute is any other, to set which takes CAP_SYS_ADMIN instead of the policy's consent.
+
+    So the courier's work is done in this process, which has that.
+    """
+    label = b"unconfined_u:object_r:container_file_t:s0\0"
+    with mounted("-t", "tmpfs", "tmpfs", plain.path):
+        plain.write("{}")
+        os.setxattr(plain.config, "security.selinux", label)
+        before = plain.config.stat().st_ino
+
+        report, _ = Visit(plain.errand(), Deadline(timedelta(seconds=20))).run()
+
+        assert report.changed
+        assert plain.config.stat().st_ino != before
+        assert os.getxattr(plain.config, "security.selinux") == label
+
+
+@pytest.mark.system
+def test_where_the_label_may_not_be_set_the_login_is_delivered_all_the_same(home, mounted):
+    with mounted("-t", "tmpfs", "tmpfs", home.path):
+        home.write("{}")
+        os.setxattr(home.config, "security.selinux", b"system_u:object_r:user_home_t:s0\0")
+
+        assert home.send().refusal is None
+        assert home.auths() == {HOST: "new"}
 
 
 def test_a_hard_link_keeps_the_old_text_and_is_noted(home):
