@@ -156,27 +156,39 @@ def test_a_set_clock_is_news_and_is_news_again():
 
 
 def test_when_nothing_happens_it_passes_twice_a_minute_and_sleeps_in_between(keeper):
+    passes, woken = idle(keeper, seconds=20)
+
+    assert passes <= 2
+    # A pass takes a few switches between its threads; one a second would be twice as many.
+    assert woken <= 40
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_in_five_idle_minutes_it_wakes_ten_times(keeper):
+    passes, woken = idle(keeper, seconds=300)
+
+    print(f"in 5 idle minutes {passes} passes, which are {woken} switches between threads")  # noqa: T201
+    assert passes <= 11  # one more may fall in at the edge
+    assert woken <= 11 * 20
+
+
+def idle(keeper, seconds):
+    """Return how many passes an idle keeper makes in so many seconds, and how often its threads go to sleep."""
     keeper.write_settings([OWN])
     with keeper.running():
         until(lambda: at_rest(keeper), "rest")
         before, passes = wakeups(keeper.process.pid), {written(keeper)}
-        end = time.monotonic() + WATCHED
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             passes.add(written(keeper))
             time.sleep(0.2)
-        woken = wakeups(keeper.process.pid) - before
-
-    assert len(passes) <= 2
-    # A pass takes a few switches between its threads; one a second would be twice as many.
-    assert woken <= 40
+        return len(passes) - 1, wakeups(keeper.process.pid) - before
 
 
 def written(keeper):
     """Return what changes with each pass: it replaces the status document."""
     return (keeper.state / "status.json").stat().st_mtime_ns
-
-
-WATCHED = 20
 
 
 def wakeups(pid):
