@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Files or directories of tests, for `make test`; all, where it is empty.
+TESTS  ?=
 # A directory of wheels, a proxy or a mirror is pip's own configuration; constraints.txt pins versions, nothing else.
 STAMP  := $(VENV)/.installed
 
@@ -25,8 +27,8 @@ prepare: $(STAMP)
 	@if [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ]; then \
 	    tests/support/prepare.sh && $(BIN)/python -m tests.support.image; fi
 
-test: prepare ## all tests; as root on Debian or Ubuntu it installs what the system tests need
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup
+test: prepare ## all tests, or those in TESTS; as root on Debian or Ubuntu it installs what the system tests need
+	$(BIN)/python -m pytest $(TESTS) -m "not long" --numprocesses 2 --dist loadgroup
 
 test-long: prepare ## the long forms: bounded, but too long for every commit
 	$(BIN)/python -m pytest -m long --timeout 7200

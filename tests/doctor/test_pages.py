@@ -67,15 +67,3 @@ def test_the_commands_that_the_pages_name_are_there():
         named = set(re.findall(r"(?:`|\$ (?:sudo )?)ecrlogind ([a-z-]+)", page))
         assert named
         assert named <= set(commands)
-
-
-def test_the_pages_that_the_pages_name_are_there():
-    for page in (DOCTOR, ERRORS):
-        for target in re.findall(r"\]\(([^)#]+)", page):
-            assert (ROOT / "docs" / target).exists()
-        anchors = {
-            re.sub(r"[^a-z0-9 _-]", "", line[3:].lower()).replace(" ", "-")
-            for line in page.splitlines()
-            if line.startswith("## ")
-        }
-        assert set(re.findall(r"\]\(#([^)]+)", page)) <= anchors

@@ -16,7 +16,7 @@ import yaml
 
 from ecrlogind import cli
 from tests.guides import schemas
-from tests.guides.reading import DIRECTORY, EXAMPLES, OTHERS, blocks, commands, guides
+from tests.guides.reading import EXAMPLES, OTHERS, blocks, commands, guides
 from tests.support.need import need
 
 GUIDES = guides()
@@ -47,17 +47,6 @@ def test_every_example_is_shown_by_a_guide_and_every_block_is_an_example_or_comm
         if not block.example and block.language != "console"
     ]
     assert strays == []
-
-
-@pytest.mark.parametrize("name", GUIDES)
-def test_a_guide_leads_nowhere_wrong(name):
-    for link in re.findall(r"\]\(([^)]+)\)", GUIDES[name]):
-        target, _, anchor = link.partition("#")
-        file = (DIRECTORY / target).resolve() if target else DIRECTORY / name
-        assert file.name in OTHERS or file.exists(), link
-        if anchor:
-            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
-            assert anchor in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}, link
 
 
 def test_the_index_names_every_guide():

@@ -2,25 +2,15 @@
 
 import json
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
-
-from tests.support.world import settings_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "identities.md").read_text()
 
 
 def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("text", blocks("toml"))
-def test_its_settings_are_taken_as_they_stand(text):
-    content = tomllib.loads(text)
-
-    assert settings_of(**content).registries
 
 
 @pytest.mark.parametrize("text", blocks("json"))
@@ -39,14 +29,3 @@ def test_it_names_each_key_that_makes_an_identity_and_each_that_says_how_aws_is_
         *("ca_bundle", "proxy", "use_fips", "use_dualstack", "endpoints", "deadline", "imds"),
     ):
         assert re.search(rf"\b{key}\b", PAGE), key
-
-
-def test_each_heading_that_it_links_to_is_there():
-    headings = {
-        re.sub(r"[^a-z0-9 _-]", "", line.lower()).replace(" ", "-")
-        for line in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
-    }
-
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
-    for path in re.findall(r"\]\(([^#)]+)\)", PAGE):
-        assert (Path(__file__).parents[2] / "docs" / path).exists()
