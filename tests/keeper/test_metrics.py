@@ -1,7 +1,9 @@
 """The textfile that node_exporter takes up: parsed by the client library's own parser."""
 
+import json
 import os
 import stat
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ecrlogind.core.metrics import Counters, metrics
 from ecrlogind.keeper.metrics import text, write
+from tests.support.need import need
 from tests.support.world import World
 
+PROMTOOL = Path("/usr/local/lib/ecrlogind-tests/promtool")  # tests/support/prepare.sh
 HOST = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
 ROOT = Path(__file__).parents[2]
 ORDER = ("registry", "code", "state", "version")
@@ -79,13 +83,82 @@ def test_the_file_is_replaced_whole_and_readable_by_all(tmp_path, found):
 
 
 def test_the_rules_in_examples_speak_of_metrics_that_exist(found):
-    rules = yaml.safe_load((ROOT / "examples/alerts.yml").read_text())["groups"][0]["rules"]
-
     names = {each.name for each in found}
-    for rule in rules:
+    for rule in rules():
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert rule["annotations"].keys() == {"summary", "description"}
         words = {word.strip("(){}=~\"'[]") for word in rule["expr"].replace("{", " ").replace("(", " ").split()}
         ours = {word.partition("[")[0] for word in words if word.startswith("ecrlogind_")}
         assert ours <= names
         assert ours or "node_textfile_mtime_seconds" in words
+
+
+def promtool(*arguments, **options):
+    need(PROMTOOL.exists(), f"{PROMTOOL}, which tests/support/prepare.sh puts there")
+    return subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+def test_promtool_has_nothing_against_the_metrics(found):
+    content = text(found).decode()
+
+    checked = promtool("check", "metrics", input=content)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    for spoilt in (content.replace("_total", "_count"), content.replace("# HELP ecrlogind_logins ", "# HELP x ")):
+        assert spoilt != content
+        assert promtool("check", "metrics", input=spoilt).returncode != 0
+
+
+def test_promtool_takes_the_rules_in_examples():
+    checked = promtool("check", "rules", str(ROOT / "examples/alerts.yml"))
+
+    assert checked.returncode == 0, checked.stderr
+    assert "5 rules found" in checked.stdout
+
+
+# What a host says every minute, and for which of it which alert goes off.
+MINUTES = 60
+EXPIRY, FAILURES = "ecrlogind_credential_expiry_timestamp_seconds", "ecrlogind_failures_total"
+ON = {"instance": "one", "registry": HOST}
+
+
+@pytest.mark.parametrize(
+    ("alert", "series", "values", "healthy"),
+    [
+        ("EcrCredentialExpiresSoon", (EXPIRY, ON), f"7200x{MINUTES}", f"43200x{MINUTES}"),
+        ("EcrCredentialExpired", (EXPIRY, ON), f"1800x{MINUTES}", f"43200x{MINUTES}"),
+        ("EcrLoginBroken", ("ecrlogind_logins", {"state": "failed"}), f"1x{MINUTES}", f"0x{MINUTES}"),
+        ("EcrIssueRefused", (FAILURES, ON | {"code": "throttled"}), f"0+1x{MINUTES}", f"3x{MINUTES}"),
+        (
+            "EcrlogindSilent",
+            ("node_textfile_mtime_seconds", {"file": "/var/lib/node_exporter/textfile_collector/ecrlogind.prom"}),
+            f"600x{MINUTES}",
+            f"0+60x{MINUTES}",
+        ),
+    ],
+)
+def test_each_alert_goes_off_for_what_it_is_about_and_not_on_a_healthy_host(tmp_path, alert, series, values, healthy):
+    name, labels = series
+    written = f"{name}{{{','.join(f'{key}={json.dumps(value)}' for key, value in labels.items())}}}"
+    severity = next(each["labels"]["severity"] for each in rules() if each["alert"] == alert)
+
+    def alerts(values, expected):
+        case = {
+            "interval": "1m",
+            "input_series": [{"series": written, "values": values}],
+            "alert_rule_test": [{"eval_time": f"{MINUTES}m", "alertname": alert, "exp_alerts": expected}],
+        }
+        path = tmp_path / "test.yml"
+        path.write_text(
+            json.dumps({"rule_files": [str(ROOT / "examples/alerts.yml")], "tests": [case]})
+        )  # JSON is YAML
+        return promtool("test", "rules", str(path))
+
+    assert alerts(healthy, []).returncode == 0
+    tested = alerts(values, [])
+    assert tested.returncode != 0
+    assert f'severity="{severity}"' in tested.stdout + tested.stderr
+
+
+def rules():
+    return yaml.safe_load((ROOT / "examples/alerts.yml").read_text())["groups"][0]["rules"]

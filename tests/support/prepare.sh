@@ -13,12 +13,16 @@ for pair in dockerd:docker.io docker:docker.io docker-registry:docker-registry s
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
-# The real helper for pass. Off the PATH: there docker would take pass for everybody's default store.
-helper=/usr/local/lib/ecrlogind-tests/docker-credential-pass
-[ -n "$missing" ] || ! [ -x "$helper" ] || exit 0
+# Single programs of packages that are not to be installed: docker takes a docker-credential-pass in the PATH for
+# everybody's default store, and prometheus brings a service and a web site. So they stand off the PATH.
+aside=/usr/local/lib/ecrlogind-tests
+missing_aside=
+for pair in docker-credential-pass:golang-docker-credential-helpers promtool:prometheus; do
+    [ -x "$aside/${pair%:*}" ] || missing_aside="$missing_aside $pair"
+done
+[ -n "$missing$missing_aside" ] || exit 0
 
-missing_too=${missing:- docker-credential-pass}
-[ "$(id -u)" = 0 ] || { echo "prepare.sh: missing:$missing_too. Run it as root, or install them." >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "prepare.sh: missing:$missing$missing_aside. Run it as root, or install them." >&2; exit 1; }
 
 # The tests start their own dockerd and registry: the packages' services stay down.
 policy=/usr/sbin/policy-rc.d
@@ -34,8 +38,10 @@ if [ -n "$missing" ]; then
     apt-get install --yes --quiet=2 --no-install-recommends $missing
 fi
 
-work=$(mktemp -d)
-(cd "$work" && apt-get download --quiet=2 -o APT::Sandbox::User=root golang-docker-credential-helpers)
-dpkg-deb --extract "$work"/*.deb "$work"
-install -D -m 0755 "$work/usr/bin/docker-credential-pass" "$helper"
-rm -rf "$work"
+for pair in $missing_aside; do
+    program=${pair%:*} work=$(mktemp -d)
+    (cd "$work" && apt-get download --quiet=2 -o APT::Sandbox::User=root "${pair#*:}")
+    dpkg-deb --fsys-tarfile "$work"/*.deb | tar --extract --directory "$work" "./usr/bin/$program"
+    install -D -m 0755 -t "$aside" "$work/usr/bin/$program"
+    rm -rf "$work"
+done
