@@ -6,6 +6,7 @@ import warnings
 
 import hcl2
 import pytest
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from ecrlogind.core.policy import UNKNOWN_ACCOUNT, policies
 from ecrlogind.core.terraform import PRINCIPAL, terraform
@@ -19,13 +20,9 @@ ROLE = "arn:aws:iam::210987654321:role/ci-pull"
 HOP = "arn:aws:iam::111122223333:role/hop"
 PUSH = "arn:aws:iam::210987654321:role/ci/push"
 
-# AWS's own: AmazonEC2ContainerRegistryPullOnly, version 1 of 2024-10-04.
-PULL_ONLY = {
-    "ecr:GetAuthorizationToken",
-    "ecr:BatchGetImage",
-    "ecr:GetDownloadUrlForLayer",
-    "ecr:BatchImportUpstreamImage",
-}
+# AWS's own, as it publishes it: moto has a copy of all managed policies.
+[_PUBLISHED] = json.loads(aws_managed_policies_data)["AmazonEC2ContainerRegistryPullOnly"]["Document"]["Statement"]
+PULL_ONLY = set(_PUBLISHED["Action"])
 PUSH_ACTIONS = {
     "ecr:BatchCheckLayerAvailability",
     "ecr:InitiateLayerUpload",
