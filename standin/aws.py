@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -230,6 +231,9 @@ class StandIn:
         if request.path in ("/v2", "/token") or request.path.startswith(("/v2/", "/token/")):
             record = registry.read(request, record, world)
             return record, lambda: registry.answer(request, record, world)
+        if world.layers and request.host == world.layers:
+            record = replace(record, service="s3", action="layer")
+            return record, lambda: registry.layer(request.path, world)
         record = apis.read(request, record, world)
         return record, lambda: apis.answer(request, record, world)
 

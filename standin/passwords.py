@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from standin.identities import Session
 
@@ -72,6 +72,13 @@ class Passwords:
             self._revoked |= {
                 each.value for each in self._issued if value in (None, each.value) and region in (None, each.region)
             }
+
+    def expire(self, value: str) -> None:
+        """Let the password *value* be past its end."""
+        with self._lock:
+            self._issued = [
+                replace(each, expires_at=each.issued_at) if each.value == value else each for each in self._issued
+            ]
 
     def known(self, value: str) -> Password | None:
         """Return the password *value* if it was ever issued and is not revoked."""

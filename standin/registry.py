@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from standin.calls import Record
 from standin.identities import partition_of
+from standin.images import MANIFEST
 from standin.message import Denied, Reply, Request, json_reply
 from standin.passwords import PUBLIC, Password
 from standin.world import World
@@ -18,6 +19,12 @@ _PRIVATE = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a
 _PUBLIC = ("public.ecr.aws", "ecr-public.aws.com")
 _MANIFEST = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<reference>[^/]+)")
 _UPLOAD = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/")
+_BLOB = re.compile(r"/v2/(?P<repository>.+)/blobs/(?P<digest>sha256:[0-9a-f]{64})")
+_ACTIONS = {
+    "upload": "ecr:InitiateLayerUpload",
+    "manifest": "ecr:BatchGetImage",
+    "blob": "ecr:GetDownloadUrlForLayer",
+}
 
 EXPIRED = "Your authorization token has expired. Reauthenticate and try again."
 
@@ -46,6 +53,8 @@ def read(request: Request, record: Record, world: World) -> Record:
         action = "manifest"
     elif _UPLOAD.match(request.path):
         action = "upload"
+    elif _BLOB.fullmatch(request.path):
+        action = "blob"
     else:
         action = "other"
     return replace(
@@ -100,15 +109,14 @@ def _content(request: Request, record: Record, password: Password, world: World)
     account, region = place_of(request.host, world)
     if record.action == "ping":
         return Reply(200, b"", _headers())
-    found = _MANIFEST.fullmatch(request.path) or _UPLOAD.match(request.path)
+    found = _MANIFEST.fullmatch(request.path) or _UPLOAD.match(request.path) or _BLOB.fullmatch(request.path)
     if found is None:
-        raise Denied("UNSUPPORTED", "The stand-in knows no more than manifests", 404)
+        raise Denied("UNSUPPORTED", "The stand-in knows no more than pulling, and the first step of a push", 404)
     repository = found["repository"]
     partition, _ = partition_of(region or "")
     resource = f"arn:{partition}:ecr:{region}:{account or password.session.account}:repository/{repository}"
-    action = "ecr:InitiateLayerUpload" if record.action == "upload" else "ecr:BatchGetImage"
     try:
-        world.identities.check(password.session, action, resource)
+        world.identities.check(password.session, _ACTIONS[record.action], resource)
     except Denied as refusal:
         raise Denied("DENIED", refusal.message, 403) from None
     if record.action == "upload":
@@ -120,13 +128,29 @@ def _content(request: Request, record: Record, password: Password, world: World)
             f"The repository with name '{repository}' does not exist in the registry with id '{account}'",
             404,
         )
+    if record.action == "blob":
+        return _blob(found["digest"], world)
     reference = found["reference"]
     digest = tags.get(reference) or (reference if reference in tags.values() else None)
     if digest is None:
         raise Denied("MANIFEST_UNKNOWN", "Requested image not found", 404)
-    kind = "application/vnd.docker.distribution.manifest.v2+json"
-    reply = json_reply({"schemaVersion": 2, "mediaType": kind, "config": {}, "layers": []}, kind=kind)
-    return replace(reply, headers={**reply.headers, **_headers(), "Docker-Content-Digest": digest})
+    return Reply(200, world.blobs[digest], _headers() | {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
+
+
+def _blob(digest: str, world: World) -> Reply:
+    if digest not in world.blobs:
+        raise Denied("BLOB_UNKNOWN", "blob unknown to registry", 404)
+    if world.layers:
+        return Reply(307, b"", _headers() | {"Location": f"https://{world.layers}/{digest}?X-Amz-Signature=0"})
+    return layer(f"/{digest}", world)
+
+
+def layer(path: str, world: World) -> Reply:
+    """Answer as the bucket of the layers does, where ECR sends its clients."""
+    content = world.blobs.get(path.removeprefix("/"))
+    if content is None:
+        return Reply(403, b"<Error><Code>AccessDenied</Code></Error>", {"Content-Type": "application/xml"})
+    return Reply(200, content, {"Content-Type": "application/octet-stream"})
 
 
 # --- ECR Public, which takes a bearer token

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from hashlib import sha256
 
 from standin.calls import Calls
 from standin.faults import Faults
 from standin.identities import Identities
+from standin.images import image_of
 from standin.instance import Instance
 from standin.passwords import Passwords
 
@@ -20,6 +20,7 @@ class World:
 
     *lifetime* is a password's, in seconds. *clock_skew* is how many seconds AWS's clock is ahead of the host's.
     *aliases* maps host names that are no ECR names to the account and region of the registry behind them.
+    *layers* is the host that layers are fetched from, as ECR sends its clients to S3; "" for the registry itself.
     *web_identity* is the token that AssumeRoleWithWebIdentity must come with, None for any.
     """
 
@@ -31,8 +32,10 @@ class World:
     calls: Calls = field(default_factory=Calls)
     faults: Faults = field(default_factory=Faults)
     aliases: dict[str, tuple[str, str]] = field(default_factory=dict)
+    layers: str = ""
     web_identity: str | None = None
     bearers: set[str] = field(default_factory=set)
+    blobs: dict[str, bytes] = field(default_factory=dict)
     _images: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
@@ -43,7 +46,8 @@ class World:
     def add_image(self, image: str, host: str = "*") -> str:
         """Let ``repo:tag`` be found on registries whose host matches *host*; return its digest."""
         repository, _, tag = image.partition(":")
-        digest = "sha256:" + sha256(image.encode()).hexdigest()
+        digest, blobs = image_of(image)
+        self.blobs |= blobs
         self._images[host, repository, tag or "latest"] = digest
         return digest
 

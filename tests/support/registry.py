@@ -1,16 +1,12 @@
 """A real registry: Debian's docker-registry, with TLS and Basic auth, and an image made on the spot."""
 
 import base64
-import gzip
-import hashlib
-import io
 import json
 import os
 import shutil
 import socket
 import ssl
 import subprocess
-import tarfile
 import tempfile
 import time
 import urllib.error
@@ -20,6 +16,7 @@ from pathlib import Path
 
 import bcrypt
 
+from standin.images import MANIFEST, image_of
 from tests.support.hosts import loopback_address
 from tests.support.need import need
 
@@ -168,34 +165,13 @@ def _wait_until_it_listens(registry, process):
 
 def write_image(layout, content, architecture="amd64"):
     """Write an OCI layout with one image of one layer of one file, ``/content``; return the manifest's digest."""
+    digest, content_of = image_of(content, architecture)
     blobs = layout / "blobs/sha256"
     blobs.mkdir(parents=True)
-
-    def blob(data, kind):
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
-
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        member = tarfile.TarInfo("content")
-        member.size = len(content.encode())
-        tar.addfile(member, io.BytesIO(content.encode()))
-    layer = packed.getvalue()
-    config = {
-        "architecture": architecture,
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
-        "layers": [blob(gzip.compress(layer, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")],
-    }
-    described = blob(json.dumps(manifest).encode(), manifest["mediaType"])
+    for each, data in content_of.items():
+        (blobs / each.removeprefix("sha256:")).write_bytes(data)
+    described = {"mediaType": MANIFEST, "digest": digest, "size": len(content_of[digest])}
     described["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
-    return described["digest"]
+    return digest
