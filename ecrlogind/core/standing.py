@@ -159,6 +159,10 @@ class Checkup:
             return None
         return self.refusal
 
+    def hurried(self) -> Checkup:
+        """Return the same, but the registry may be asked again at once."""
+        return replace(self, checked_at=timedelta.min)
+
     def again_at(self, every: timedelta) -> SinceBoot:
         """When to ask again, if it is to be asked *every* so often."""
         return self.checked_at + (every if self.refusal is None else min(every, RECHECK))

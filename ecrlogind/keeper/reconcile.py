@@ -95,8 +95,9 @@ class Reconciler:
         self._standings = {call: standing.moved(origin, now) for call, standing in self._standings.items()}
 
     def hurry(self) -> None:
-        """Let the next pass try again all that was refused, and look at every file."""
+        """Let the next pass try again all that was refused, ask every registry, and look at every file."""
         self._standings = {call: standing.hurried() for call, standing in self._standings.items()}
+        self._checkups = {key: checkup.hurried() for key, checkup in self._checkups.items()}
         self._deliveries = {
             path: replace(delivery, look_at=timedelta(0)) for path, delivery in self._deliveries.items()
         }
