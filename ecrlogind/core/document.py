@@ -107,6 +107,9 @@ class Document:
         """Take *text* apart; raise Unfit, which says what is wrong with it."""
         if not text.strip(" \t\r\n"):
             return cls(text, None, None, None)  # docker reads an empty file as an empty document, and so do we
+        if text.startswith("\ufeff"):
+            what = "starts with a byte order mark, which docker rejects"
+            raise Unfit(Trouble.BYTE_ORDER_MARK, what, r"remove it: sed -i '1s/^\xEF\xBB\xBF//' FILE")
         try:
             root = jsontext.parse(text)
         except DuplicateKey as e:

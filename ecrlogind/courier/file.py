@@ -168,12 +168,6 @@ def read_all(descriptor: int, path: str) -> bytes:
 
 def decode(data: bytes) -> str:
     """Return the text that *data* is; raise Unfit if it is none."""
-    if data.startswith(b"\xef\xbb\xbf"):
-        raise Unfit(
-            Trouble.BYTE_ORDER_MARK,
-            "starts with a byte order mark, which docker rejects",
-            "remove it: sed -i '1s/^...//'",
-        )
     try:
         return data.decode()
     except UnicodeDecodeError as e:
