@@ -44,12 +44,24 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(microseconds=microseconds)
 
 
-def format_duration(span: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """Write a span, not negative, as `parse_duration` reads it."""
-    rest = span // timedelta(microseconds=1)
+    rest = length // timedelta(microseconds=1)
     parts = []
     for unit in _WRITTEN:
         count, rest = divmod(rest, UNITS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts) or "0s"
+
+
+def span(length: timedelta) -> str:
+    """Write a span as people say it, by its two largest units: ``5h 52min``, ``40s``."""
+    seconds = max(int(length.total_seconds()), 0)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    words = []
+    for unit, size in units:
+        if seconds >= size:
+            words.append(f"{seconds // size}{unit}")
+            seconds %= size
+    return " ".join(words[:2]) or "0s"

@@ -10,10 +10,11 @@ from enum import StrEnum
 
 from ecrlogind.core.credential import SinceBoot
 from ecrlogind.core.desired import CONFLICT, Desired, logins_of
+from ecrlogind.core.duration import span
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import Destination
 from ecrlogind.core.standing import Checkup, Delivery, File, Standing
-from ecrlogind.core.status import no_user, span
+from ecrlogind.core.status import no_user
 from ecrlogind.core.wire import Call, Errand, Found, Issued, Refusal, Refused, Report, Was
 
 # While something stays wrong, it is told again so often.

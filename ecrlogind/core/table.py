@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ecrlogind.core.status import span
+from ecrlogind.core.duration import span
 
 _GOOD = ("in_place", "foreign", "issued", "renewing", "healthy")
 _BAD = ("expired", "failed", "shadowed", "failing")
