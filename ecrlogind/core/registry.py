@@ -11,6 +11,7 @@ True
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ecrlogind.core.mistake import Mistake, nearest, quote
@@ -122,6 +123,13 @@ class Registry:
             raise Mistake(f"{quote(host)} is not an ECR registry", f"in {registry.region} it would be {registry.host}")
         return registry
 
+    @classmethod
+    def find(cls, host: str) -> Registry | None:
+        """Read a registry's host name; return None if it is none."""
+        with suppress(Mistake):
+            return cls.parse(host)
+        return None
+
     @property
     def public(self) -> bool:
         """Whether this is ECR Public, which has an API of its own."""
@@ -154,7 +162,7 @@ def _what_instead(host: str) -> str:
     bare = (
         re.sub(r"^\s*(?:https?://)?(?:[^/@]*@)?", "", host.lower()).split("/")[0].partition(":")[0].strip().rstrip(".")
     )
-    if bare != host and _is_registry(bare):
+    if bare != host and Registry.find(bare):
         return f"write the bare host name: {bare}"
     if public := nearest(bare, (PUBLIC_HOST, PUBLIC_DUAL_STACK_HOST)):
         return f"did you mean {public}?"
@@ -164,14 +172,6 @@ def _what_instead(host: str) -> str:
     if account.isdigit() and not _ACCOUNT.fullmatch(account):
         return f"account ids have twelve digits, leading zeros counted, and this one {len(account)}"
     return f"those are called 123456789012.dkr.ecr.eu-west-1.amazonaws.com, or {PUBLIC_HOST}"
-
-
-def _is_registry(host: str) -> bool:
-    try:
-        Registry.parse(host)
-    except Mistake:
-        return False
-    return True
 
 
 def _account_and_region(host: str) -> Registry | None:

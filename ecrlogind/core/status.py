@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from ecrlogind.core.credential import Credential, SinceBoot
 from ecrlogind.core.desired import CONFLICT, Desired, Login, call_for
 from ecrlogind.core.dockerconfig import digest
+from ecrlogind.core.duration import span
 from ecrlogind.core.plan import auth_of
 from ecrlogind.core.refusal import can_be_cured_by_waiting
 from ecrlogind.core.registry import Registry
@@ -250,8 +250,7 @@ def line(found: Mapping[str, Any], now: datetime) -> str:
 
 def _place(login: Mapping[str, Any]) -> str:
     """Return a login's registry as people say it: ``210987654321 us-east-1``."""
-    with suppress(ValueError):
-        registry = Registry.parse(login["host"] or "")
+    if registry := Registry.find(login["host"] or ""):
         return f"{registry.account} {registry.region}" if registry.account else registry.host
     return str(login["host"] or login["registry"])
 
@@ -261,15 +260,3 @@ def _reason(error: Mapping[str, str]) -> str:
     action = _ACTION.match(error["message"])
     what = f" ({action[1]})" if action else f": {error['message']}"
     return error["code"].replace("_", " ") + what
-
-
-def span(length: timedelta) -> str:
-    """Write a span as people say it, by its two largest units: ``5h 52min``, ``40s``."""
-    seconds = max(int(length.total_seconds()), 0)
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    words = []
-    for unit, size in units:
-        if seconds >= size:
-            words.append(f"{seconds // size}{unit}")
-            seconds %= size
-    return " ".join(words[:2]) or "0s"
