@@ -1,1 +1,1 @@
-"""The commands of the command line, a module per kind: those that keep, those that read."""
+"""The commands of the command line, a module per kind, and what they share: `places`, `published`, `terminal`."""

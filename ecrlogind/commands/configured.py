@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ecrlogind.commands.places import EXIT_OK, EXIT_SETTINGS, Failure, config_file, reader_state
-from ecrlogind.commands.reading import read
+from ecrlogind.commands.published import read
 
 if TYPE_CHECKING:
     from ecrlogind.core.settings import Settings
@@ -45,7 +45,7 @@ def provider_config(options: argparse.Namespace) -> int:
     from ecrlogind.core import kubelet
 
     settings = load(options)
-    print(kubelet.provider_config(settings, instance_of(read(reader_state(options)))), end="")
+    print(kubelet.provider_config(settings, instance_of(read(reader_state(options)).document)), end="")
     return EXIT_OK
 
 

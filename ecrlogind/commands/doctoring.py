@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from ecrlogind.commands.places import EXIT_NOT_ALL, EXIT_OK, Failure, config_file, reader_state
+from ecrlogind.commands.published import read
+from ecrlogind.commands.terminal import paint
 from ecrlogind.core.mistake import Mistake
 from ecrlogind.core.settings import Problem, Settings, SettingsError
 from ecrlogind.core.standing import Account
-from ecrlogind.core.table import coloured, plain
 from ecrlogind.core.wire import Aws
+from ecrlogind.doctor.evidence import Keeper
 from ecrlogind.doctor.gather import Given, gather
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.report import report, text
@@ -34,8 +35,7 @@ def doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
     else:
-        paint = coloured if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else plain
-        print(text(found, paint), end="")
+        print(text(found, paint()), end="")
     return EXIT_OK if found["healthy"] else EXIT_NOT_ALL
 
 
@@ -48,12 +48,14 @@ def _given(options: argparse.Namespace) -> Given:
         what = f"only root can look at the files of {account.name}"
         raise Failure(what, f"run: sudo ecrlogind doctor --user {account.name}", EXIT_USAGE)
     settings, problems = _settings(options, us)
+    state = reader_state(options).absolute()
+    found = read(state)
     return Given(
         account=account,
         others=_others(settings, account) if us.uid == 0 else (),
         environment=dict(os.environ),
         is_caller=account.uid == us.uid,
-        state=reader_state(options).absolute(),
+        keeper=Keeper(str(state), found.document, found.running, found.error),
         config=str(config_file(options) or settingsfile.DEFAULT),
         settings=settings,
         problems=problems,

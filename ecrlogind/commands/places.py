@@ -49,7 +49,11 @@ def reader_state(options: argparse.Namespace) -> Path:
     given = options.state or _from_environment("ECRLOGIND_STATE")
     if given:
         return Path(given)
-    return SYSTEM_STATE if (SYSTEM_STATE / "status.json").exists() else _own_state()
+    try:
+        is_there = (SYSTEM_STATE / "status.json").exists()
+    except PermissionError:  # somebody closed it, so there is one; whoever reads it says what is wrong
+        is_there = True
+    return SYSTEM_STATE if is_there else _own_state()
 
 
 def config_file(options: argparse.Namespace) -> Path | None:

@@ -8,7 +8,7 @@ import sys
 
 from ecrlogind.commands.configured import instance_of, load
 from ecrlogind.commands.places import EXIT_OK, reader_state
-from ecrlogind.commands.reading import read
+from ecrlogind.commands.published import read
 from ecrlogind.core.policy import UNKNOWN_ACCOUNT, policies
 from ecrlogind.core.terraform import PRINCIPAL, terraform
 
@@ -16,7 +16,7 @@ from ecrlogind.core.terraform import PRINCIPAL, terraform
 def policy(options: argparse.Namespace) -> int:
     """Print the policies, as JSON or as Terraform."""
     settings = load(options)
-    instance = instance_of(read(reader_state(options)))
+    instance = instance_of(read(reader_state(options)).document)
     if options.terraform:
         print(terraform(policies(settings, instance, write=options.write_access, principal=PRINCIPAL)), end="")
         return EXIT_OK

@@ -13,37 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ecrlogind.commands.places import EXIT_NOT_ALL, EXIT_NOT_RUNNING, EXIT_OK, Failure, reader_state
+from ecrlogind.commands.published import read
 
 _POLL = 0.05
 _WATCH = 1.0
-
-
-def read(state: Path) -> dict[str, Any] | None:
-    """Return the status document, None if there is none (yet) or it is none of ours."""
-    try:
-        document = json.loads((state / "status.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) and document.get("version") == 1 else None
-
-
-def _is_running(document: Mapping[str, Any]) -> bool:
-    """Whether the keeper that wrote *document* lives: its pid does."""
-    try:
-        os.kill(document["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def status(options: argparse.Namespace) -> int:
     """Print the table or the document; the exit status is the verdict."""
     state = reader_state(options)
     while True:
-        document = read(state)
-        running = document is not None and _is_running(document)
+        document, running, _ = read(state)
         if options.watch:
             print("\x1b[H\x1b[2J", end="") if sys.stdout.isatty() else None
         if document is None:
@@ -67,18 +47,17 @@ def status(options: argparse.Namespace) -> int:
 
 def print_table(document: Mapping[str, Any], *, running: bool) -> None:
     """Print *document* as a table, in colour on a terminal."""
-    from ecrlogind.core.table import coloured, plain, table
+    from ecrlogind.commands.terminal import paint
+    from ecrlogind.core.table import table
 
-    paint = coloured if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else plain
-    print(table(document, datetime.now().astimezone(), paint, running=running), end="")
+    print(table(document, datetime.now().astimezone(), paint(), running=running), end="")
 
 
 def wait(options: argparse.Namespace) -> int:
     """Return once the logins are in place."""
     until = time.monotonic() + options.timeout.total_seconds()
     while True:
-        document = read(reader_state(options))
-        running = document is not None and _is_running(document)
+        document, running, _ = read(reader_state(options))
         if document is not None and running and _is_awaited(document, options.hosts):
             return EXIT_OK
         if time.monotonic() >= until:

@@ -21,15 +21,29 @@ from ecrlogind.doctor.image import Image
 # Since then docker reads DOCKER_AUTH_CONFIG, and lets it win.
 READS_VARIABLE = (28, 3)
 
+# The places of a login that are no files.
+VARIABLE = "DOCKER_AUTH_CONFIG in the environment"
+RUNNER_VARIABLE = "DOCKER_AUTH_CONFIG in config.toml"
+HELPER = "docker-credential-"
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What a client would send, and *where* it has it from. *ends_at* is Unix seconds, None where nobody knows."""
+    """What a client would send, and the *place* it has it from: a file, a helper, a variable.
 
-    where: str
+    *key* is what it stands under in a file. *ends_at* is Unix seconds, None where nobody knows.
+    """
+
+    place: str
     username: str
     password: Secret
+    key: str = ""
     ends_at: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The place and the key in it, in words."""
+        return f"{self.place}, key {self.key}" if self.key else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ def docker(user: User, image: Image, version: str) -> Trail:
     text = user.environment.get("DOCKER_AUTH_CONFIG")
     if text and reads_variable(version):
         entry = variable_logins(text).get(host)
-        if entry is not None and (login := _login(entry, f"DOCKER_AUTH_CONFIG in the environment of {user.name}")):
+        if entry is not None and (login := _login(entry, VARIABLE)):
             steps.said.append(f"DOCKER_AUTH_CONFIG is set and has {host}: it wins over every file and helper")
             return steps.end(login)
         steps.said.append(f"DOCKER_AUTH_CONFIG is set, but has no login for {host}")
@@ -198,7 +212,7 @@ def gitlab(user: User, image: Image, variable: str | None) -> Trail:
     if variable:
         entries = _unstrict(variable)
         for key in sorted(entries, key=len, reverse=True):
-            if _gitlab_matches(key, image) and (login := _login(entries[key], "DOCKER_AUTH_CONFIG in config.toml")):
+            if _gitlab_matches(key, image) and (login := _login(entries[key], RUNNER_VARIABLE)):
                 steps.said.append(f"DOCKER_AUTH_CONFIG in config.toml has {key}: it comes before every file")
                 return steps.end(login)
     # It asks for the home, never for DOCKER_CONFIG.
@@ -250,14 +264,14 @@ def _in_auths(document: Document, seen: Seen, keys: Iterator[str], steps: _Steps
         entry = document.auths.get(key) if document.auths else None
         if not holds_login(entry):
             continue
-        login = _login(entry, f"{seen.path}, key {key}")
+        login = _login(entry, seen.path, key)
         steps.said.append(f"{seen.path}: auths has {key}" + ("" if login else ", which cannot be decoded"))
         return login
     steps.said.append(f"{seen.path}: no login for it under auths")
     return None
 
 
-def _login(entry: Any, where: str) -> Login | None:
+def _login(entry: Any, place: str, key: str = "") -> Login | None:
     auth = entry.get("auth") if isinstance(entry, Mapping) else None
     if not isinstance(auth, str):
         return None
@@ -266,11 +280,11 @@ def _login(entry: Any, where: str) -> Login | None:
     except (binascii.Error, ValueError):
         return None
     username, colon, password = text.partition(":")
-    return Login(where, username, Secret(password), dockerconfig.ends_at(auth)) if colon else None
+    return Login(place, username, Secret(password), key, dockerconfig.ends_at(auth)) if colon else None
 
 
 def _of_helper(said: HelperSaid) -> Login:
-    return Login(f"docker-credential-{said.helper}", said.username, said.password or Secret(""))
+    return Login(f"{HELPER}{said.helper}", said.username, said.password or Secret(""))
 
 
 def _helper_said(user: User, helper: str, host: str) -> HelperSaid:

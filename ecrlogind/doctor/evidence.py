@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ecrlogind.core.credential import Secret
+from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import Problem, Settings
 from ecrlogind.core.wire import Refusal
 from ecrlogind.doctor.image import Image
+
+_NOT_REACHED = (Code.NO_NETWORK, Code.DNS, Code.TLS, Code.PROXY, Code.DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,10 @@ class User:
         """Return the file at *path*; one that nobody looked at is not there."""
         return next((each for each in self.files if each.path == path), Seen(path, "ENOENT"))
 
+    def proxy(self, name: str) -> str:
+        """Return the variable *name*, such as ``http_proxy``, in whichever case it is set."""
+        return self.environment.get(name) or self.environment.get(name.upper()) or ""
+
     @property
     def docker_directory(self) -> str:
         """Where docker keeps its config.json for this user."""
@@ -102,13 +109,38 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the registry answered to the very credential that *clients* would use."""
+    """What the registry answered to the very credential that *clients* would use.
+
+    They have it from *place*, there under *key*: see `clients.Login`.
+
+    *reached_here* says that it was not reached by dockerd's way, through whose proxies and CAs these clients pull, but
+    is by that of whoever asks.
+    """
 
     clients: tuple[str, ...]
     username: str
+    place: str = ""
+    key: str = ""
     digest: str | None = None
     refusal: Refusal | None = None
     no_layers: Refusal | None = None
+    reached_here: bool = False
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether there was an answer at all, be it a refusal."""
+        return self.refusal is None or self.refusal.code not in _NOT_REACHED
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerd:
+    """The daemon that pulls for docker, as it describes itself.
+
+    *proxies* are by variable, in lower case; *insecure* are the networks and registries whose certificates it skips.
+    """
+
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    insecure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +169,8 @@ class Evidence:
 
     *others* are the other users whom the settings name, as far as whoever asks can look. *host* are files that belong
     to nobody in particular. *programs* are the clients that are installed, with their version where it matters.
-    *unseen* says, a line each, what could not be looked at and how it could.
+    *dockerd* is None where it cannot be asked, and where no image is asked about. *unseen* says, a line each, what
+    could not be looked at and how it could.
     """
 
     now: float
@@ -151,6 +184,7 @@ class Evidence:
     host: tuple[Seen, ...] = ()
     mounts: tuple[Mounted, ...] = ()
     programs: Mapping[str, str] = field(default_factory=dict)
+    dockerd: Dockerd | None = None
     image: Image | None = None
     asked: tuple[Asked, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -159,6 +193,10 @@ class Evidence:
     def users(self) -> tuple[User, ...]:
         """Everybody who was looked at."""
         return (self.user, *self.others)
+
+    def file_of(self, destination: str) -> str:
+        """Return the file that a destination is, by what `status` calls it."""
+        return next((user.own_file for user in self.users if destination == f"user:{user.name}"), destination)
 
     def under(self, *prefixes: str) -> Iterator[Seen]:
         """Yield the host's files, those with a content, whose paths start with one of *prefixes*."""

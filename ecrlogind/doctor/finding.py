@@ -12,7 +12,9 @@ from ecrlogind.doctor.evidence import Evidence
 class Finding:
     """One line each: *what* is so, *why* it matters, what *to_do*. *code* is stable. All of it plain ASCII.
 
-    *about* is the file or the host that it is about, where it is about one.
+    Commands stand in backquotes, in the order in which whoever asks is to type them; what only root can do has sudo.
+    *about* is the file or the host that it is about, where it is about one; *explains* names others that only suffer
+    from it.
     """
 
     code: str
@@ -20,6 +22,7 @@ class Finding:
     why: str
     to_do: str
     about: str = ""
+    explains: tuple[str, ...] = ()
 
 
 Check = Callable[[Evidence], Iterator[Finding]]

@@ -5,30 +5,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 
-from ecrlogind.core.mistake import Mistake
-from ecrlogind.core.registry import PUBLIC_DUAL_STACK_HOST, PUBLIC_HOST, Registry
 from ecrlogind.core.settings import Problem, Settings
 from ecrlogind.core.standing import Account
-from ecrlogind.core.wire import Aws, Probe
-from ecrlogind.doctor.clients import Login
-from ecrlogind.doctor.evidence import Asked, Evidence, Keeper, Mounted, Seen
+from ecrlogind.core.wire import Aws
+from ecrlogind.doctor.asking import ask
+from ecrlogind.doctor.dockerd import ask_dockerd
+from ecrlogind.doctor.evidence import Evidence, Keeper, Mounted, Seen
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.looking import look_as, see
-from ecrlogind.doctor.trails import trails
-
-_PATIENCE = timedelta(seconds=20)
 
 # Where the old ways, the runners' and dockerd's settings and our own drop-ins are found.
 _PLACES = (
@@ -50,6 +44,7 @@ _PLACES = (
     "etc/default/docker",
     "etc/sysconfig/docker",
     "etc/docker/daemon.json",
+    "etc/docker/certs.d/*/*.crt",
     "etc/gitlab-runner/config.toml",
     "etc/resolv.conf",
 )
@@ -60,13 +55,13 @@ _PROGRAMS = ("docker", "podman", "skopeo", "buildah", "gitlab-runner", "dockerd"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the command line knows already: whom it is about, what the settings say, where the keeper's state is."""
+    """What the command line knows already: whom it is about, what the settings say, what the keeper left."""
 
     account: Account
     others: tuple[Account, ...]
     environment: Mapping[str, str]
     is_caller: bool
-    state: Path
+    keeper: Keeper
     config: str
     settings: Settings | None
     problems: tuple[Problem, ...]
@@ -75,8 +70,7 @@ class Given:
 
 def gather(given: Given, image: Image | None, root: Path = Path("/")) -> Evidence:
     """Look at everything, and ask the registry about *image*."""
-    keeper = see_keeper(given.state)
-    hosts = [image.host] if image else [row["host"] for row in keeper.registries if row["host"]]
+    hosts = [image.host] if image else [row["host"] for row in given.keeper.registries if row["host"]]
     user = look_as(given.account, hosts, given.environment if given.is_caller else None, imds=True)
     if user is None:
         raise PermissionError(f"only root can look as {given.account.name}")
@@ -85,7 +79,7 @@ def gather(given: Given, image: Image | None, root: Path = Path("/")) -> Evidenc
         now=time.time(),
         as_root=os.geteuid() == 0,
         user=user,
-        keeper=keeper,
+        keeper=given.keeper,
         config=given.config,
         settings=given.settings,
         problems=given.problems,
@@ -95,27 +89,10 @@ def gather(given: Given, image: Image | None, root: Path = Path("/")) -> Evidenc
         programs=_programs(given.environment.get("PATH")),
         image=image,
     )
+    if image is not None:
+        evidence = replace(evidence, dockerd=ask_dockerd(given.environment))
     unseen = tuple(_unseen(evidence))
-    return replace(evidence, asked=tuple(_ask(evidence, given)), unseen=unseen)
-
-
-def see_keeper(state: Path) -> Keeper:
-    """Read what a keeper left in *state*."""
-    try:
-        document = json.loads((state / "status.json").read_bytes())
-    except OSError as error:
-        return Keeper(str(state), error=os.strerror(error.errno or 0))
-    except ValueError:
-        return Keeper(str(state), error="it is not JSON")
-    if not isinstance(document, dict) or document.get("version") != 1:
-        return Keeper(str(state), error="it is of another version")
-    try:
-        os.kill(document["pid"], 0)
-    except ProcessLookupError:
-        return Keeper(str(state), document)
-    except PermissionError:
-        pass
-    return Keeper(str(state), document, running=True)
+    return replace(evidence, asked=tuple(ask(evidence, given.aws, given.environment)), unseen=unseen)
 
 
 def _see_host(root: Path) -> Iterator[Seen]:
@@ -168,43 +145,13 @@ def _unseen(evidence: Evidence) -> Iterator[str]:
     closed = [each.path for each in evidence.host if each.error == "EACCES"]
     if closed:
         yield f"may not be read by {evidence.user.name}: {', '.join(closed)}; `sudo ecrlogind doctor` can"
+    if evidence.image is not None and "dockerd" in evidence.programs and evidence.dockerd is None:
+        yield "dockerd's own proxy and CAs: it does not run, or may not be asked; `sudo ecrlogind doctor IMAGE` can"
+    unread = [problem.file for problem in evidence.problems if problem.message.startswith("cannot be read")]
+    if unread and not evidence.as_root:
+        yield f"the settings: {', '.join(unread)} may not be read; `sudo ecrlogind check` can"
     if not evidence.as_root:
         yield "other users' files; `sudo ecrlogind doctor` looks at those whom the settings name"
     for each in evidence.users:
         if not each.is_caller:
             yield f"the environment of {each.name}'s sessions; run `ecrlogind doctor` as {each.name} where it fails"
-
-
-# --- the registry
-
-
-def _ask(evidence: Evidence, given: Given) -> Iterator[Asked]:
-    """Ask the registry for the image's manifest with each of the logins that a client would use."""
-    from ecrlogind.issuer.probe import pull
-
-    image = evidence.image
-    if image is None or not _is_asked(image.host, given.settings):
-        return
-    logins: dict[tuple[str, str], tuple[list[str], Login]] = {}
-    for trail in trails(evidence):
-        if trail.login is not None:
-            key = (trail.login.username, trail.login.password.reveal())
-            logins.setdefault(key, ([], trail.login))[0].append(trail.client)
-    environment = {key: value for key, value in given.environment.items() if key.lower().endswith("_proxy")}
-    for clients, login in logins.values():
-        is_public = image.host in (PUBLIC_HOST, PUBLIC_DUAL_STACK_HOST)
-        probe = Probe(image.host, login.username, login.password, is_public, (image.name,))
-        found = pull(probe, given.aws, environment, _PATIENCE)
-        yield Asked(tuple(clients), login.username, found.digest, found.refusal, found.no_layers)
-
-
-def _is_asked(host: str, settings: Settings | None) -> bool:
-    """Whether *host* is ours to ask: an ECR registry, or an alias of one. Nobody else is sent a login by us."""
-    aliases: Iterable[str | None] = (entry.alias for entry in settings.registries) if settings else ()
-    if host in aliases:
-        return True
-    try:
-        Registry.parse(host)
-    except Mistake:
-        return False
-    return True

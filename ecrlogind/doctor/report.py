@@ -9,6 +9,7 @@ from typing import Any
 from ecrlogind.core.table import Paint
 from ecrlogind.doctor.checks import judge
 from ecrlogind.doctor.evidence import Evidence
+from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.trails import trails
 
@@ -47,10 +48,16 @@ def _case(evidence: Evidence) -> dict[str, Any]:
             }
             for each in evidence.asked
         ],
-        "findings": [asdict(finding) for finding in judge(evidence)],
+        "findings": [_finding(finding) for finding in judge(evidence)],
         "notes": list(_notes(evidence)),
         "unseen": list(evidence.unseen),
     }
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    found = asdict(finding)
+    del found["explains"]  # between the checks
+    return found
 
 
 def _name(image: Image | None) -> str | None:

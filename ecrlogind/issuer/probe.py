@@ -64,13 +64,13 @@ class Pulled:
     no_layers: Refusal | None = None
 
 
-def pull(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Pulled:
+def pull(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timedelta, more_ca: str = "") -> Pulled:
     """Go the way of a pull of the first of the images, from this very process: manifest, then where layers come from.
 
     Layers are not of the registry but of S3, whither it sends with a redirect: a network that lets the one through may
-    well not let the other.
+    well not let the other. *environment* has the proxies, *more_ca* certificates that are trusted besides.
     """
-    transport = _transport(aws, environment, patience)
+    transport = Transport(Deadline(patience), Proxies(aws.proxy, environment), aws.ca, more_ca)
     registry = _Registry(asked, transport, aws.endpoints.get("registry"))
     [image] = asked.images
     try:
@@ -82,12 +82,10 @@ def pull(asked: Probe, aws: Aws, environment: Mapping[str, str], patience: timed
         if blob is not None:
             registry.reach(image, blob)
     except Failed as failure:
+        if failure.refusal.code == Code.PULL_DENIED:
+            return Pulled(refusal=failure.refusal)
         return Pulled(digest, no_layers=failure.refusal)
     return Pulled(digest)
-
-
-def _transport(aws: Aws, environment: Mapping[str, str], patience: timedelta) -> Transport:
-    return Transport(Deadline(patience), Proxies(aws.proxy, environment), aws.ca)
 
 
 class _Registry:
@@ -120,6 +118,7 @@ class _Registry:
     def reach(self, image: str, blob: str) -> None:
         """Ask whom the registry names for *blob*, as far as its answer; raise Failed if there is none."""
         reply = self._get(f"/v2/{quote(_split(image)[0])}/blobs/{blob}", Range="bytes=0-0")
+        self._expect_allowed(reply, image)
         target = urlsplit(reply.headers.get("location", ""))
         if reply.status // 100 == http.client.TEMPORARY_REDIRECT // 100 and target.hostname:
             self._transport.send("GET", f"{target.scheme}://{target.netloc}/", {})
@@ -128,14 +127,7 @@ class _Registry:
         """Ask for the manifest of *image*; raise Failed. It is a GET: only a body says which action is missing."""
         name, reference = _split(image)
         reply = self._get(f"/v2/{quote(name)}/manifests/{quote(reference, safe=':')}", Accept=MANIFESTS)
-        if reply.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
-            action, said = missing_action(reply.body.decode(errors="replace")), _said(reply)
-            raise failed(
-                Code.PULL_DENIED,
-                f"{self._host} takes the credential but does not let it pull {image}"
-                + (f": {action} is denied: " if action else ": ")
-                + said,
-            )
+        self._expect_allowed(reply, image)
         if reply.status == http.client.NOT_FOUND:
             raise failed(
                 Code.SERVICE_ERROR,
@@ -144,6 +136,16 @@ class _Registry:
             )
         self._expect_ok(reply)
         return reply
+
+    def _expect_allowed(self, reply: Reply, image: str) -> None:
+        if reply.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+            action, said = missing_action(reply.body.decode(errors="replace")), _said(reply)
+            raise failed(
+                Code.PULL_DENIED,
+                f"{self._host} takes the credential but does not let it pull {image}"
+                + (f": {action} is denied: " if action else ": ")
+                + said,
+            )
 
     def _get(self, path: str, **headers: str) -> Reply:
         if not self._public:

@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult
 
@@ -28,12 +29,16 @@ SYSTEM_BUNDLES = (
 
 
 class Transport:
-    """The way to AWS, until *deadline*. One TLS context, one reading of the CA bundle for all."""
+    """The way to AWS, until *deadline*. One TLS context, one reading of the CA bundle for all.
 
-    def __init__(self, deadline: Deadline, proxies: Proxies, ca: str | None) -> None:
+    *ca* is trusted in place of the system's bundle, *more_ca* besides.
+    """
+
+    def __init__(self, deadline: Deadline, proxies: Proxies, ca: str | None, more_ca: str = "") -> None:
         self.deadline = deadline
         self.proxies = proxies
         self._ca = ca
+        self._more_ca = more_ca
         self._context = Once(self._make_context)
 
     def send(
@@ -147,6 +152,9 @@ class Transport:
                 except OSError:
                     continue
                 break
+        if self._more_ca:
+            with suppress(ssl.SSLError):  # nothing that could be read: nothing more to trust
+                context.load_verify_locations(cadata=self._more_ca)
         return context
 
 

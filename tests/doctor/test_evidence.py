@@ -14,7 +14,7 @@ from ecrlogind.core.credential import Secret
 from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import Aws, Refusal
 from ecrlogind.doctor.checks import CHECKS, judge
-from ecrlogind.doctor.evidence import Asked, Evidence, HelperSaid, Keeper, Seen, User
+from ecrlogind.doctor.evidence import Asked, Dockerd, Evidence, HelperSaid, Keeper, Seen, User
 from ecrlogind.doctor.gather import Given, gather
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.report import report, text
@@ -88,14 +88,16 @@ def host_with(root, **files):
     home = root / "home"
     (home / ".docker").mkdir(parents=True, mode=0o700, exist_ok=True)
     me = Account("ci", os.geteuid(), os.getegid(), (), str(home))
-    given = Given(me, (), {"PATH": "/nowhere"}, True, root / "state", "/etc/ecrlogind/config.toml", None, (), Aws())
+    given = Given(
+        me, (), {"PATH": "/nowhere"}, True, Keeper("/run/ecrlogind"), "/etc/ecrlogind/config.toml", None, (), Aws()
+    )
     gathered = gather(given, None, root)
     return evidence(host=gathered.host)
 
 
 def test_healthy_evidence_has_no_finding():
     assert codes() == []
-    assert codes(image=IMAGE, asked=(Asked(("docker",), "AWS", "sha256:0"),)) == []
+    assert codes(image=IMAGE, asked=(Asked(("docker",), "AWS", digest="sha256:0"),)) == []
 
 
 # --- host files, really there
@@ -280,7 +282,7 @@ def test_a_login_that_ends_before_now_by_its_own_words():
 
 def test_layers_that_cannot_be_reached_though_the_manifest_can():
     lost = Refusal("no_network", "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com:443 no answer", "")
-    asked = Asked(("docker",), "AWS", "sha256:0", None, lost)
+    asked = Asked(("docker",), "AWS", digest="sha256:0", no_layers=lost)
 
     assert codes(image=IMAGE, asked=(asked,)) == ["layers_unreachable"]
 
@@ -303,15 +305,53 @@ def test_an_import_into_a_pull_through_cache_that_is_denied():
     assert "ecr:CreateRepository" in finding.to_do
 
 
-def test_a_proxy_that_the_user_has_and_dockerd_has_not():
-    proxied = user(environment={"HTTPS_PROXY": "http://proxy:3128"})
-    asked = (Asked(("docker",), "AWS", "sha256:0"),)
-    unit = Seen("/etc/systemd/system/docker.service.d/proxy.conf", text="[Service]\nEnvironment=HTTPS_PROXY=http://p\n")
-    daemon = Seen("/etc/docker/daemon.json", text='{"proxies": {"https-proxy": "http://p"}}')
+PROXY = "http://dockerd:secret@proxy:3128"
 
-    assert codes(user=proxied, image=IMAGE, asked=asked) == ["dockerd_without_proxy"]
-    for seen in (unit, daemon):
-        assert codes(user=proxied, image=IMAGE, asked=asked, host=(seen,)) == []
+
+# By hand: what a dockerd said that `docker info --format '{{json .}}'` was asked of, with and without HTTPS_PROXY.
+@pytest.mark.parametrize(
+    ("code", "proxies", "expected"),
+    [
+        ("proxy", {"https_proxy": PROXY}, "dockerd_proxy"),
+        ("no_network", {"https_proxy": ""}, "dockerd_without_proxy"),
+        ("tls", {"https_proxy": ""}, "dockerd_ca"),
+    ],
+)
+def test_dockerd_s_own_way_where_ours_is_open(code, proxies, expected):
+    asked = Asked(("docker",), "AWS", refusal=Refusal(code, "it is so", "mend it"), reached_here=True)
+    unit = Seen("/etc/systemd/system/docker.service.d/proxy.conf", text=f"[Service]\nEnvironment=HTTPS_PROXY={PROXY}\n")
+
+    given = evidence(image=IMAGE, asked=(asked,), dockerd=Dockerd(proxies), host=(unit,))
+
+    [finding] = judge(given)
+    assert finding.code == expected
+    assert "secret" not in f"{finding}"
+    assert (unit.path in finding.to_do) == (expected == "dockerd_proxy")
+
+
+def test_a_registry_that_nobody_reaches_is_not_blamed_on_dockerd():
+    asked = Asked(("docker",), "AWS", refusal=Refusal("proxy", "it is so", "mend it"))
+
+    assert codes(image=IMAGE, asked=(asked,), dockerd=Dockerd({"https_proxy": PROXY})) == ["registry_proxy"]
+
+
+# As Amazon's helper says under HTTP_PROXY=http://127.0.0.1:3128: echo HOST | docker-credential-ecr-login get
+@pytest.mark.parametrize("no_proxy", ["", "localhost"])
+def test_the_metadata_service_is_asked_through_a_proxy(no_proxy):
+    said = HelperSaid("ecr-login", HOST, "not_found", said="credentials not found in native keychain")
+    proxied = user(
+        content={"credHelpers": {HOST: "ecr-login"}},
+        helpers=(said,),
+        environment={"HTTP_PROXY": "http://127.0.0.1:3128", "no_proxy": no_proxy},
+    )
+
+    [finding] = judge(evidence(user=proxied, image=IMAGE))
+
+    assert finding.code == "imds_through_proxy"
+    export, _, value = finding.to_do.strip("`").partition("=")
+    assert export == "export NO_PROXY"
+    cured = replace(proxied, environment={"HTTP_PROXY": "http://127.0.0.1:3128", "NO_PROXY": value})
+    assert codes(user=cured, image=IMAGE) == ["shadowed_by_helper"]  # it has none for other reasons
 
 
 def test_an_old_store_for_every_registry():
@@ -436,6 +476,6 @@ def test_every_module_with_a_check_is_listed():
     directory = Path(__file__).parents[2] / "ecrlogind/doctor/checks"
     modules = {path.stem for path in directory.glob("*.py")} - {"__init__"}
 
-    listed = {check.__module__.rpartition(".")[2] for check in CHECKS} | {"logins", "no_login"}
+    listed = {check.__module__.rpartition(".")[2] for check in CHECKS} | {"logins", "no_login", "rejected"}
 
     assert listed == modules

@@ -23,7 +23,7 @@ REPO = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "ecrlogind-tests"
 PACKAGED = ("bin", "completions", "docs/man", "ecrlogind", "systemd")
 SCHEMAS = ("docs/config.schema.json", "docs/status.schema.json")
-PACKAGES = ("iproute2", "nftables", "procps", "strace", "acl", "libfaketime")
+PACKAGES = ("iproute2", "nftables", "procps", "strace", "acl", "libfaketime", "sudo")
 
 # As a package would: the files of a package below /usr, what an administrator decides in /etc.
 _INSTALL = """

@@ -21,6 +21,7 @@ from ecrlogind.doctor.checks import (
     podman_files,
     poison,
     registries,
+    rejected,
     relics,
     selinux,
     settings,
@@ -54,7 +55,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 # What is a consequence of something else as often as not: told only where nothing is known that explains it.
-_UNEXPLAINED: tuple[Check, ...] = (logins.check, no_login.check)
+_UNEXPLAINED: tuple[Check, ...] = (rejected.check, logins.check, no_login.check)
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
@@ -63,8 +64,8 @@ def judge(evidence: Evidence) -> tuple[Finding, ...]:
     for finding in (each for check in CHECKS for each in check(evidence)):
         found.setdefault((finding.code, finding.about or finding.what), finding)
     for check in _UNEXPLAINED:
-        explained = {each.about for each in found.values()}
+        explained = {place for each in found.values() for place in (each.about, *each.explains) if place}
         for finding in check(evidence):
-            if finding.about not in explained and (check is logins.check or not found):
+            if finding.about not in explained and (check is not no_login.check or not found):
                 found.setdefault((finding.code, finding.about or finding.what), finding)
     return tuple(found.values())

@@ -1,4 +1,4 @@
-"""What the registry answered to the very credential that a client would use."""
+"""What the registry answered to a credential that it takes, or why it did not answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.wire import Refusal
-from ecrlogind.doctor.evidence import Asked, Evidence
+from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.image import Image
 
@@ -32,9 +32,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     if image is None:
         return
     for asked in evidence.asked:
-        clients = " and ".join(asked.clients)
-        if asked.refusal is not None:
-            yield _of(asked.refusal, clients, image)
+        if asked.refusal is not None and asked.refusal.code != Code.INVALID_KEYS and not asked.reached_here:
+            yield _of(asked.refusal, image)
         elif asked.no_layers is not None:
             yield Finding(
                 "layers_unreachable",
@@ -44,27 +43,11 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _of(refusal: Refusal, clients: str, image: Image) -> Finding:
-    said, repository = refusal.message, image.repository
-    host = image.host
+def _of(refusal: Refusal, image: Image) -> Finding:
+    said, repository, host = refusal.message, image.repository, image.host
     match refusal.code:
         case Code.PULL_DENIED:
             return _denied(said, host, repository)
-        case Code.INVALID_KEYS if "expired" in said:
-            what, why = f"{host}: the login of {clients} has expired", f"the registry says: {said}"
-            return Finding(
-                "credential_expired", what, why, "sudo systemctl reload ecrlogind; then: ecrlogind status", host
-            )
-        case Code.INVALID_KEYS if ": 400" in said:
-            what = f"{host}: the login of {clients} was issued for another region"
-            why = "a login is good in its own region only; the registry answers 400 Bad Request to any other"
-            return Finding("wrong_region", what, why, f"docker logout {host}; ecrlogind puts the right one there", host)
-        case Code.INVALID_KEYS:
-            what = f"{host}: the registry does not take the login of {clients}"
-            why = f"it was revoked, or is no login of ECR's ({said})"
-            return Finding(
-                "credential_rejected", what, why, f"docker logout {host}; ecrlogind puts a new one there", host
-            )
         case Code.SERVICE_ERROR if "NAME_UNKNOWN" in said or "MANIFEST_UNKNOWN" in said or "has no image" in said:
             return _missing(said, host, repository, image.reference)
         case code:
@@ -79,7 +62,7 @@ def _denied(said: str, host: str, repository: str) -> Finding:
     owner = host.partition(".")[0]
     if action == "ecr:BatchImportUpstreamImage" or (repository.startswith(_CACHES) and "Import" in said):
         why = "the image is in a pull-through cache, and is not imported yet"
-        advice = "allow ecr:BatchImportUpstreamImage and ecr:CreateRepository on it; see: ecrlogind policy"
+        advice = "allow ecr:BatchImportUpstreamImage and ecr:CreateRepository on it; see `ecrlogind policy`"
         return Finding("pull_through_denied", f"{who} may not do {action} on {repository}", why, advice, host)
     if f"::{owner}:" not in who and found:
         why = f"{repository} belongs to account {owner}, whose repository policy must allow it too"
@@ -98,18 +81,11 @@ def _missing(said: str, host: str, repository: str, reference: str) -> Finding:
     if "NAME_UNKNOWN" in said:
         if repository.startswith(_CACHES):
             why = "a pull-through cache makes it with the first pull: the rule, or ecr:CreateRepository, is missing"
-            advice = "aws ecr describe-pull-through-cache-rules, in that account and region"
+            advice = "`aws ecr describe-pull-through-cache-rules`, in that account and region"
             return Finding("pull_through_missing", f"{host} has no repository {repository}", why, advice, host)
         why = "names are exact, and repositories belong to one account and region"
-        advice = f"aws ecr describe-repositories --registry-id {host.partition('.')[0]}"
+        advice = f"write it as one of `aws ecr describe-repositories --registry-id {host.partition('.')[0]}`"
         return Finding("no_such_repository", f"{host} has no repository {repository}", why, advice, host)
     why = "the login is good: nobody has pushed that, or a lifecycle policy has taken it away"
-    advice = f"aws ecr list-images --repository-name {repository} --registry-id {host.partition('.')[0]}"
+    advice = f"pull one of `aws ecr list-images --registry-id {host.partition('.')[0]} --repository-name {repository}`"
     return Finding("no_such_tag", f"{host} has no {repository} with {reference}", why, advice, host)
-
-
-def digests(evidence: Evidence) -> Iterator[Asked]:
-    """Yield the answers that were good."""
-    for asked in evidence.asked:
-        if asked.refusal is None:
-            yield asked

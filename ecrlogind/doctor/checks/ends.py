@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ecrlogind.doctor.advice import other_login
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import trails
@@ -19,6 +20,6 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "login_expired",
                 f"{trail.client} would use {login.where}, which expired {hours:.1f} hours ago",
                 "the registry answers: Your authorization token has expired",
-                "take that login out (docker logout), and see with `ecrlogind status` why ours is not there",
-                login.where,
+                other_login(login.place, login.key, evidence),
+                login.place,
             )

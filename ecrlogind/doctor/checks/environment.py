@@ -25,5 +25,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             "registry_auth_file",
             f"REGISTRY_AUTH_FILE is {path}, which {what}",
             "podman, skopeo and buildah look into that file and no other",
-            f'unset REGISTRY_AUTH_FILE, or let a destination be {{ path = "{path}" }}',
+            f'`unset REGISTRY_AUTH_FILE`, or let a destination be {{ path = "{path}" }}',
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecrlogind.core.settings import Destination
+from ecrlogind.doctor.advice import add_destination
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import runners
@@ -22,21 +23,21 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "manager_elsewhere",
                 f"runner {name} has the executor {executor}, and root is no destination on this manager",
                 "its images are pulled with the manager's login, sent along: a worker's home does not count",
-                _advice("root", evidence),
+                add_destination("root", evidence),
             )
         elif executor in _DOCKER and not _has_logins(evidence, "root"):
             yield Finding(
                 "wrong_home",
                 f"runner {name} has the executor {executor}, and root is no destination",
                 "that executor reads the home of whom the runner's process runs as: root, whatever --user says",
-                _advice("root", evidence),
+                add_destination("root", evidence),
             )
         elif executor == "shell" and not _has_logins(evidence, "gitlab-runner"):
             yield Finding(
                 "wrong_home",
                 f"runner {name} has the executor shell, and gitlab-runner is no destination",
                 "jobs of that executor run docker as gitlab-runner, who reads the file in that home",
-                _advice("gitlab-runner", evidence),
+                add_destination("gitlab-runner", evidence),
             )
         docker = runner.get("docker")
         volumes = docker.get("volumes", []) if isinstance(docker, dict) else []
@@ -55,7 +56,3 @@ def _has_logins(evidence: Evidence, name: str) -> bool:
     wanted = Destination(user=name).label
     known = any(row["destination"] == wanted for row in evidence.keeper.logins)
     return known or evidence.keeper.document is None
-
-
-def _advice(name: str, evidence: Evidence) -> str:
-    return f'add {{ user = "{name}" }} to destinations in {evidence.config}, then: systemctl reload ecrlogind'

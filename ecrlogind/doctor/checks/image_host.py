@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ecrlogind.core.document import OUR_HELPER
 from ecrlogind.core.mistake import Mistake
-from ecrlogind.core.registry import PUBLIC_HOST, Registry, is_host_name
+from ecrlogind.core.registry import Registry, is_host_name
+from ecrlogind.doctor.advice import add_destination, add_registry
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
+from ecrlogind.doctor.image import Image
 
 _LITERAL = "clients compare the host letter by letter: a login for another spelling is none"
 
@@ -19,26 +22,28 @@ def check(evidence: Evidence) -> Iterator[Finding]:
     if image is None:
         return
     host, known = image.host, _known(evidence)
+    if not known and evidence.problems:
+        return  # the settings come first: what they name is not known
     if host in known:
         yield from _for_this_user(evidence, host)
         return
     bare = host.lower().partition(":")[0].rstrip(".")
-    if bare != host and (bare in known or _registry(bare)):
+    if bare != host and (bare in known or Registry.find(bare)):
         what = f"the image is written with {host}, the registry is called {bare}"
         yield Finding("other_spelling", what, _LITERAL, f"write the image as {bare}/{image.name}")
-    elif (registry := _registry(host)) is not None:
-        yield _other_form(evidence, registry, known) or Finding(
+    elif (registry := Registry.find(host)) is not None:
+        yield _other_form(evidence, image, registry, known) or Finding(
             "not_configured",
             f"{host} is none of the registries in {evidence.config}",
             "nobody logs in to it on this host",
-            f'add "{host}" to registries in {evidence.config}, then: systemctl reload ecrlogind',
+            add_registry(host, evidence),
         )
     elif "amazonaws" in host or ".ecr" in host or "dkr" in host:
         yield Finding(
             "wrong_partition" if is_host_name(bare) else "bad_host",
             f"{host} is no registry of AWS's",
             "there is no such host, or it is somebody else's",
-            _advice(host),
+            _what_instead(host),
         )
 
 
@@ -49,7 +54,7 @@ def _known(evidence: Evidence) -> set[str]:
     return hosts
 
 
-def _other_form(evidence: Evidence, registry: Registry, known: set[str]) -> Finding | None:
+def _other_form(evidence: Evidence, image: Image, registry: Registry, known: set[str]) -> Finding | None:
     """Return that the registry is configured under another of its names: FIPS, dual-stack, another region."""
     for fips in (False, True):
         for dual in (False, True):
@@ -57,23 +62,20 @@ def _other_form(evidence: Evidence, registry: Registry, known: set[str]) -> Find
                 continue
             other = replace(registry, fips=fips, dual_stack=dual).host
             if other in known:
-                also = "fips" if registry.fips else "dual-stack"
                 return Finding(
                     "other_spelling",
                     f"{registry.host} is another name of {other}, for which there is a login",
                     _LITERAL,
-                    f'add also = ["{also}"] to that registry in {evidence.config}, or write the image with {other}'
-                    if (registry.fips or registry.dual_stack) and not registry.public
-                    else f'add "{registry.host}" to registries in {evidence.config}, or write the image with {other}',
+                    f"write the image as {other}/{image.name}; or {add_registry(registry.host, evidence)}",
                 )
     for host in sorted(known):
-        there = _registry(host)
+        there = Registry.find(host)
         if there and there.account == registry.account and not there.public and there.region != registry.region:
             return Finding(
                 "other_region",
                 f"there is a login for {host}, which is in {there.region}; the image is in {registry.region}",
                 "a login is good in its own region only",
-                f'add "{registry.host}" to registries in {evidence.config}, then: systemctl reload ecrlogind',
+                add_registry(registry.host, evidence),
             )
     return None
 
@@ -83,13 +85,15 @@ def _for_this_user(evidence: Evidence, host: str) -> Iterator[Finding]:
     logins = [row for row in evidence.keeper.logins if row["host"] == host]
     if not logins or any(_is_for(row["destination"], evidence) for row in logins):
         return
+    if any(said.helper == OUR_HELPER for said in evidence.user.helpers):
+        return  # whose answer is another check's
     places = ", ".join(dict.fromkeys(row["destination"] for row in logins))
     name = evidence.user.name
     yield Finding(
         "not_for_this_user",
         f"{host} is logged in to for {places}, not for {name}",
         "each user's clients read that user's own file, root's too",
-        f'add {{ user = "{name}" }} to destinations in {evidence.config}, then: systemctl reload ecrlogind',
+        add_destination(name, evidence),
     )
 
 
@@ -98,16 +102,8 @@ def _is_for(destination: str, evidence: Evidence) -> bool:
     return destination in (f"user:{user.name}", user.docker_file, user.own_file)
 
 
-def _registry(host: str) -> Registry | None:
+def _what_instead(host: str) -> str:
     try:
-        return Registry.parse(host)
-    except Mistake:
-        return None
-
-
-def _advice(host: str) -> str:
-    try:
-        Registry.parse(host)
+        return Registry.parse(host).host
     except Mistake as mistake:
         return mistake.hint
-    return f"those are called 123456789012.dkr.ecr.eu-west-1.amazonaws.com, or {PUBLIC_HOST}"

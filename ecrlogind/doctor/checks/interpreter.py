@@ -18,5 +18,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "interpreter_unreachable",
                 f"{user.name} cannot run {sys.executable}",
                 "logins are written by a process of that user's, which needs that interpreter",
-                f"see where it ends: namei -l {sys.executable}; install where all can read it, such as /opt/ecrlogind",
+                f"`namei -l {sys.executable}` shows where it ends; install below /opt/ecrlogind, where all can read",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ecrlogind.doctor.advice import RESTART
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 
@@ -40,7 +41,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                     "sandbox_lifted",
                     f"{seen.path} takes {key}= away from {found['unit']}",
                     "a part of ecrlogind that is taken over can then do more than it needs to",
-                    f"take that line out of {seen.path}, then: systemctl daemon-reload; systemctl restart ecrlogind",
+                    f"take {key} out of {seen.path}, then {RESTART}",
                 )
             breaks = value.lower() in _BREAKS.get(key, ()) or (key == "User" and found["unit"] == "ecrlogind.service")
             if breaks:
@@ -48,5 +49,6 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                     "sandbox_breaks",
                     f"{seen.path} sets {key}={value}, under which ecrlogind cannot write in homes",
                     "every delivery fails",
-                    f"take that line out of {seen.path}, then: systemctl daemon-reload; systemctl restart ecrlogind",
+                    f"take {key} out of {seen.path}, then {RESTART}",
+                    explains=tuple(evidence.file_of(row["destination"]) for row in evidence.keeper.logins),
                 )

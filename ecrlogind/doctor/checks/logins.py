@@ -30,9 +30,4 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             causes.setdefault(key, []).append(row["host"] or row["registry"])
     for (state, destination, code, message, hint), hosts in causes.items():
         what = f"{destination}, {', '.join(hosts)}: {message}"
-        yield Finding(code, what, _WHY.get(state, _WHY["pending"]), hint, _file(evidence, destination))
-
-
-def _file(evidence: Evidence, destination: str) -> str:
-    """Return the file that a destination is."""
-    return next((user.own_file for user in evidence.users if destination == f"user:{user.name}"), destination)
+        yield Finding(code, what, _WHY.get(state, _WHY["pending"]), hint, evidence.file_of(destination))

@@ -16,5 +16,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "stale_mount",
                 f"process {mounted.pid} has {mounted.path} mounted at {mounted.at} as it was before it was replaced",
                 "a mounted file stays the one that it was: the container keeps a login that will end",
-                f"mount the directory {mounted.path.rpartition('/')[0]} instead, and start the container anew",
+                f"mount the directory {mounted.path.rpartition('/')[0]} in its place, and start the container anew",
             )

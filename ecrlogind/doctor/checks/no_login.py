@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ecrlogind.core.mistake import Mistake
-from ecrlogind.core.registry import PUBLIC_DUAL_STACK_HOST, PUBLIC_HOST, Registry
+from ecrlogind.core.registry import Registry
+from ecrlogind.doctor.advice import RELOAD
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import trails
@@ -14,17 +14,14 @@ from ecrlogind.doctor.trails import trails
 def check(evidence: Evidence) -> Iterator[Finding]:
     """Say which client would pull as nobody."""
     image = evidence.image
-    if image is None or image.host in (PUBLIC_HOST, PUBLIC_DUAL_STACK_HOST):
+    registry = Registry.find(image.host) if image else None
+    if image is None or registry is None or registry.public:
         return  # ECR Public lets anybody pull, if slowly
-    try:
-        Registry.parse(image.host)
-    except Mistake:
-        return
     for trail in trails(evidence):
         if trail.login is None:
             yield Finding(
                 "no_login",
                 f"{trail.client} finds no login of {evidence.user.name} for {image.host}",
                 "the registry answers: no basic auth credentials",
-                "see the steps above, and `ecrlogind status`; systemctl reload ecrlogind lets it look again",
+                f"{RELOAD}, and see the steps above, and `ecrlogind status`",
             )

@@ -41,8 +41,9 @@ def _of(user: User, hosts: list[str]) -> Iterator[Finding]:
                 "shadowed_by_auth_json",
                 f"{path} has another login for {host}",
                 "podman, skopeo and buildah take that one before docker's config.json, whichever is fresher",
-                f"podman logout --authfile {path} {host}",
+                f"`podman logout --authfile {path} {host}`",
                 user.own_file,
+                explains=(path,),
             )
 
 

@@ -29,10 +29,11 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             )
             continue
         for key in bad:
+            named = ascii(key)[1:-1]
             yield Finding(
                 "bad_entry",
-                f"{path}: the entry for {ascii(key)[1:-1]} cannot be decoded",
+                f"{path}: the entry for {named} cannot be decoded",
                 "one such entry spoils what comes after it: docker warns and drops logins, docker-py stops",
-                f"docker --config {path.removesuffix('/config.json')} logout {ascii(key)[1:-1]}, or take the entry out",
+                f"`docker --config {path.removesuffix('/config.json')} logout {named}`, or take the entry out",
                 path,
             )

@@ -32,7 +32,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             causes.setdefault((error["code"], error["message"], error["hint"]), []).append(host)
         elif row["state"] == "expired":
             message = "the login has expired and no new one has come"
-            causes.setdefault(("expired", message, "see: journalctl -u ecrlogind"), []).append(row["host"])
+            causes.setdefault(("expired", message, "see `journalctl -u ecrlogind --no-pager`"), []).append(row["host"])
     for (code, message, hint), hosts in causes.items():
         known = tuple(dict.fromkeys(hosts))
         why = next((why for each, why in _WHY.items() if each == code), _OTHERWISE)

@@ -21,7 +21,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "old_login_script",
                 f"{seen.path} still logs in with aws ecr get-login",
                 "it writes over the login that ecrlogind keeps, which then yields to it as to a foreign one",
-                f"take it out of {seen.path}" + ("; systemctl daemon-reload" if "/systemd/" in seen.path else ""),
+                f"take it out of {seen.path}"
+                + (", then `sudo systemctl daemon-reload`" if "/systemd/" in seen.path else ""),
             )
     for user in evidence.users:
         if _store(user.file(user.docker_file).text) == "ecr-login":
@@ -36,7 +37,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "old_cache",
                 f"{user.home}/.ecr is left of amazon-ecr-credential-helper",
                 "it holds logins in the clear that nobody uses any more",
-                f"rm -r {user.home}/.ecr",
+                f"`rm -r {user.home}/.ecr`",
             )
 
 

@@ -26,5 +26,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "selinux_denied",
                 f"SELinux denied {found['comm']} to {found['act'].strip()} {found['name']}",
                 "file modes say yes and the kernel still says no",
-                "restorecon -Rv /etc/ecrlogind /opt/ecrlogind ~/.docker; what is left: ausearch -m avc -ts recent",
+                "`sudo restorecon -Rv /etc/ecrlogind /opt/ecrlogind ~/.docker`; see `sudo ausearch -m avc -ts recent`",
             )

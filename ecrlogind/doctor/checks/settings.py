@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ecrlogind.doctor.advice import RELOAD
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 
@@ -27,5 +28,5 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             problem["code"],
             f"the running ecrlogind has a problem: {problem['message']}",
             "it goes on with the settings that it had, if it had any",
-            f"{problem['hint']}; if that says nothing: systemctl reload ecrlogind",
+            f"{problem['hint']}; then {RELOAD}",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ecrlogind.doctor.clients import reads_variable, variable_fault, variable_logins
+from ecrlogind.doctor.clients import RUNNER_VARIABLE, VARIABLE, reads_variable, variable_fault, variable_logins
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import runner_variable, runners
@@ -23,14 +23,15 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "docker_auth_config_refused",
                 f"DOCKER_AUTH_CONFIG is set and docker refuses it: {fault}",
                 "docker is strict about it since 28.3: it prints an error each time and ignores all of it",
-                "unset DOCKER_AUTH_CONFIG",
+                "`unset DOCKER_AUTH_CONFIG`, and take it out of where it is set",
             )
         elif taken := sorted(hosts & set(variable_logins(text))):
             yield Finding(
                 "docker_auth_config_wins",
                 f"DOCKER_AUTH_CONFIG is set and has a login for {', '.join(taken)}",
                 _WHY,
-                "unset DOCKER_AUTH_CONFIG, and take it out of where it is set",
+                "`unset DOCKER_AUTH_CONFIG`, and take it out of where it is set",
+                explains=(VARIABLE,),
             )
     for seen in evidence.under("/etc/systemd/system/", "/run/systemd/system/", "/etc/sysconfig/", "/etc/environment"):
         if "DOCKER_AUTH_CONFIG=" in (seen.text or ""):
@@ -38,7 +39,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "docker_auth_config_in_unit",
                 f"{seen.path} sets DOCKER_AUTH_CONFIG",
                 _WHY,
-                f"take it out of {seen.path}, then: systemctl daemon-reload, and restart what it belongs to",
+                f"take DOCKER_AUTH_CONFIG out of {seen.path}, `sudo systemctl daemon-reload`, restart what it is for",
             )
     if any(_holds_logins(runner_variable(runner)) for runner in runners(evidence)):
         yield Finding(
@@ -46,6 +47,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             "/etc/gitlab-runner/config.toml sets DOCKER_AUTH_CONFIG in environment",
             f"{_WHY}; every job can print it",
             "take it out of environment: the runner reads ~/.docker/config.json anew for each image",
+            explains=(RUNNER_VARIABLE,),
         )
 
 

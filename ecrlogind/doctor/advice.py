@@ -1,0 +1,45 @@
+"""What to do, where more than one finding says it. Pure."""
+
+from __future__ import annotations
+
+from ecrlogind.doctor.clients import HELPER, RUNNER_VARIABLE, VARIABLE
+from ecrlogind.doctor.evidence import Evidence
+
+RELOAD = "`sudo systemctl reload ecrlogind`"
+RESTART = "`sudo systemctl daemon-reload`; `sudo systemctl restart ecrlogind`"
+
+
+def add_destination(name: str, evidence: Evidence, more: str = "") -> str:
+    """Return how the user *name* becomes a destination."""
+    return f'add {{ user = "{name}"{more} }} to destinations in {evidence.config}, then {RELOAD}'
+
+
+def add_registry(host: str, evidence: Evidence) -> str:
+    """Return how *host* becomes a registry."""
+    return f'add "{host}" to registries in {evidence.config}, then {RELOAD}'
+
+
+def other_login(place: str, key: str, evidence: Evidence) -> str:
+    """Return how a login that is of no use gives way to a good one. *place* and *key* are `clients.Login`'s."""
+    if place == VARIABLE:
+        return "`unset DOCKER_AUTH_CONFIG`, and take it out of where it is set"
+    if place == RUNNER_VARIABLE:
+        return "take DOCKER_AUTH_CONFIG out of environment in /etc/gitlab-runner/config.toml"
+    if place.startswith(HELPER):
+        if place == f"{HELPER}ecrlogind":
+            return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
+        return f"let {place} give another one, or take it out of {evidence.user.docker_file}"
+    if place.endswith("/auth.json"):
+        return f"`podman logout --authfile {place} {key}`"
+    user = evidence.user
+    if place == user.docker_file != user.own_file:
+        return f"`ecrlogind export {user.docker_directory}`"
+    if _is_ours(place, key, evidence):
+        return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
+    return f"`docker logout {key}`; ecrlogind puts its own there"
+
+
+def _is_ours(path: str, key: str, evidence: Evidence) -> bool:
+    """Whether the login under *key* in *path* is the one that we delivered there."""
+    delivered = [row for row in evidence.keeper.logins if row["state"] in ("in_place", "expired", "shadowed")]
+    return any(row["host"] == key and evidence.file_of(row["destination"]) == path for row in delivered)
