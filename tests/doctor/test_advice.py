@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from standin import Fault
+from standin import Fault, Proxy
 from tests.doctor.conftest import auth
 from tests.doctor.ward import AWS, CONFIG, FAR, HOST, IMAGE, OTHER, ward
 from tests.support.dockerd import dockerd
@@ -436,6 +436,19 @@ def test_dockerd_goes_through_a_proxy_that_is_not_there(host):
         host.run(f"echo 'Environment=NO_PROXY=.amazonaws.com' >>{path}")
 
     host.is_cured_of("dockerd_proxy", by_others=name_no_proxy)
+
+
+def test_the_registry_is_reached_through_a_proxy_that_dockerd_does_not_know(host):
+    host.run(f"sed 's/^{AWS}\\(.*{HOST}\\)/10.99.99.99\\1/' /etc/hosts.right >/etc/hosts")
+
+    with host.machine.inside(lambda: Proxy(routes={"*": (AWS, 443)})) as proxy:
+
+        def tell_dockerd(finding):
+            assert "docker.service" in finding["to_do"]
+            in_dockerd_s_unit(host, f"Environment=HTTPS_PROXY={proxy.url}")
+
+        host.is_cured_of("dockerd_without_proxy", shell=f"export HTTPS_PROXY={proxy.url}", by_others=tell_dockerd)
+        assert f"{HOST}:443" in proxy.asked
 
 
 # --- the unit

@@ -37,6 +37,8 @@ _DOCKER = """
 StartLimitIntervalSec=0
 [Service]
 Type=notify
+# Go's own resolver would keep /etc/hosts for 5 s; the C library's reads it each time.
+Environment=GODEBUG=netdns=cgo
 ExecStart=/usr/local/bin/dockerd --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs
 """
 _SET_UP = """

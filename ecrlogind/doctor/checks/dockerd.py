@@ -40,7 +40,7 @@ def _of(asked: Asked, dockerd: Dockerd, host: str, evidence: Evidence) -> Findin
             "dockerd_proxy",
             f"dockerd goes to {host} through {redact(proxy)}, and does not get there: {said}",
             "from here, by the proxy settings of whoever asks, the registry answers",
-            f"set the right proxy, or no-proxy, in {' or '.join(places) or 'the settings of dockerd'}, then {_RESTART}",
+            f"correct the proxy and no-proxy in {' or '.join(places) or 'the settings of dockerd'}, then {_RESTART}",
             host,
         )
     return Finding(
