@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ecrlogind.core.mistake import Mistake, nearest, quote
 
@@ -54,6 +55,7 @@ _HOST = re.compile(
 _DNS_NAME = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
+@lru_cache(maxsize=256)
 def partition_of(region: str) -> Partition:
     """Return the partition that *region* lies in; raise Mistake if no partition has such regions."""
     for partition in PARTITIONS:

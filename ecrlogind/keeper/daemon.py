@@ -22,7 +22,7 @@ from typing import Any
 
 from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Ready, SettingsError
-from ecrlogind.core.status import line
+from ecrlogind.core.status import Facts, line
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import clock, control
 from ecrlogind.keeper.awaiting import StoppedError, first_settings
@@ -154,8 +154,9 @@ class Daemon:
         with self._turn:
             began = time.monotonic()
             next_at = self._host.reconciler.run_pass()
-            self._host.publish()
-            document = self._tell_the_world()
+            facts = self._host.reconciler.facts()
+            self._host.publish(facts)
+            document = self._tell_the_world(facts)
             self._host.measure(document, timedelta(seconds=time.monotonic() - began))
             self._remind_of_problem()
             self._passes += 1
@@ -167,11 +168,11 @@ class Daemon:
             next_at = min(next_at, max(self._started_at + self._host.settings.boot.timeout, now + self._tick / 30))
         return next_at - now
 
-    def _tell_the_world(self) -> Mapping[str, Any]:
+    def _tell_the_world(self, facts: Facts) -> Mapping[str, Any]:
         """Derive everything that is said of us from the outcomes, and say it; return the status document."""
         waited = self._host.clock.since_boot() - self._started_at
         overdue = waited >= self._host.settings.boot.timeout
-        document = self._host.document(ready=self._ready, problem=self._problem)
+        document = self._host.document(facts, ready=self._ready, problem=self._problem)
         words = {"STATUS": line(document, self._host.clock.wall())}
         if not self._ready:
             if self._host.is_settled(document):
@@ -262,7 +263,7 @@ class Daemon:
         with self._turn:
             while time.monotonic() < until and (self._passes == passes or self._host.reconciler.busy):
                 self._came_round.wait(until - time.monotonic())
-            return self._host.document(ready=self._ready, problem=self._problem)
+            return self._host.document(self._host.reconciler.facts(), ready=self._ready, problem=self._problem)
 
     # --- the end
 

@@ -163,11 +163,9 @@ class Host:
 
     # --- what is said of us
 
-    def document(self, *, ready: bool, problem: Refusal | None) -> dict[str, Any]:
+    def document(self, facts: status.Facts, *, ready: bool, problem: Refusal | None) -> dict[str, Any]:
         """Return the status document."""
-        return status.document(
-            self.reconciler.facts(), ready=ready, pid=os.getpid(), started_at=self._started_at, problem=problem
-        )
+        return status.document(facts, ready=ready, pid=os.getpid(), started_at=self._started_at, problem=problem)
 
     def problem_document(self, problem: Refusal | None) -> dict[str, Any]:
         """Return the status document of a keeper whose settings are wrong: it knows nothing but that."""
@@ -179,9 +177,9 @@ class Host:
         """Whether the start need wait no longer."""
         return status.is_settled(document, self.settings.boot.ready)
 
-    def publish(self) -> None:
+    def publish(self, facts: status.Facts) -> None:
         """Let the answers of helper, provider and export say what is held now."""
-        wanted = texts(self.reconciler.facts(), uptime())
+        wanted = texts(facts, uptime())
         if wanted == self._published:
             return
         self._published = wanted
@@ -230,8 +228,9 @@ class Host:
             self._woken.clear()
             began = time.monotonic()
             self.reconciler.run_pass()
-            self.publish()
-            document = self.document(ready=True, problem=None)
+            facts = self.reconciler.facts()
+            self.publish(facts)
+            document = self.document(facts, ready=True, problem=None)
             self.measure(document, timedelta(seconds=time.monotonic() - began))
             if not self.reconciler.busy or time.monotonic() > until:
                 return document
