@@ -1,7 +1,5 @@
 """`python -m ecrlogind`."""
 
-import sys
+from ecrlogind.cli import program
 
-from ecrlogind.cli import main
-
-sys.exit(main())
+program()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
 from ecrlogind import __version__
 from ecrlogind.commands.places import EXIT_OK, Failure
+
+TYPE_CHECKING = False  # typing is slow to load, and `status` needs nothing of it
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,14 +37,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def program() -> NoReturn:
+    """Be the program: run the command that was given, and end at once. Taking Python apart takes a command's time."""
+    status = main()
+    with suppress(BrokenPipeError):  # as in `main`
+        print(end="", flush=True)
+    os._exit(status)
+
+
+_USUAL_COLUMNS = 80
+
+
+class _Formatter(argparse.HelpFormatter):
+    """The usual one, less what loads: argparse makes one for every argument, and has shutil measure the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ecrlogind", description="Keeps a host logged in to its AWS ECR registries.")
+    what = "Keeps a host logged in to its AWS ECR registries."
+    parser = argparse.ArgumentParser(prog="ecrlogind", description=what, formatter_class=_Formatter)
     parser.add_argument("--version", action="version", version=f"ecrlogind {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: str, text: str, example: str = "") -> argparse.ArgumentParser:
         epilog = f"e.g. {example or f'ecrlogind {name}'}"
-        one = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.", epilog=epilog)
+        what = f"{text[:1].upper()}{text[1:]}."
+        one = commands.add_parser(name, help=text, description=what, epilog=epilog, formatter_class=_Formatter)
         one.set_defaults(command=run)
         state = "the state directory (default: $ECRLOGIND_STATE, else /run/ecrlogind, else $XDG_RUNTIME_DIR/ecrlogind)"
         one.add_argument("--state", metavar="DIR", type=Path, help=state)

@@ -10,10 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ecrlogind.commands.places import EXIT_NOT_ALL, EXIT_NOT_RUNNING, EXIT_OK, Failure, reader_state
 from ecrlogind.commands.published import read
+
+TYPE_CHECKING = False  # typing is slow to load, and `status` needs nothing of it
+if TYPE_CHECKING:
+    from typing import Any
 
 _POLL = 0.05
 _WATCH = 1.0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 LONGEST_QUOTE = 120
 
@@ -45,6 +43,8 @@ def redact(url: str) -> str:
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the one of *known* that somebody who wrote *word* may have meant."""
+    from difflib import get_close_matches
+
     by_folded = {each.lower().replace("_", "-"): each for each in known}
     found = get_close_matches(word[:LONGEST_QUOTE].lower().replace("_", "-"), by_folded, n=1, cutoff=cutoff)
     return by_folded[found[0]] if found else None
@@ -57,4 +57,8 @@ def one_of(known: Iterable[str]) -> str:
 
 def is_plain(text: str) -> bool:
     """Whether *text* is free of control characters, line ends, and characters that hide or turn what follows."""
+    if text.isascii():
+        return text.isprintable()
+    import unicodedata
+
     return not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in text)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from ecrlogind.core.duration import span
+
+TYPE_CHECKING = False  # typing is slow to load, and `status` needs nothing of it
+if TYPE_CHECKING:
+    from typing import Any
 
 _GOOD = ("in_place", "foreign", "issued", "renewing", "healthy")
 _BAD = ("expired", "failed", "shadowed", "failing")
