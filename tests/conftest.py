@@ -5,11 +5,10 @@ import os
 import pytest
 from hypothesis import settings
 
+import tests.support.bounded  # noqa: F401  # it registers the profiles
 from standin import StandIn
 from tests.support.keeper import Keeper
 
-# A machine that is busy with other tests is no reason for a property to fail.
-settings.register_profile("ecrlogind", deadline=None)
 settings.load_profile("ecrlogind")
 
 

@@ -7,7 +7,8 @@ import pytest
 from ecrlogind.core.settings import Ready
 from ecrlogind.core.status import is_settled
 from ecrlogind.core.wire import Found, Refusal, Report, Was
-from tests.support.world import A, B, Back, Homes, World
+from tests.support.surroundings import Back, Homes
+from tests.support.world import A, B, World
 
 CI = "/home/ci/.docker/config.json"
 
@@ -15,8 +16,8 @@ CI = "/home/ci/.docker/config.json"
 class Stores(Homes):
     """Homes whose couriers run docker login; what came of that is the test's to say, by host."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, clock):
+        super().__init__(clock)
         self.errands = []
         self.refused = {}
 
@@ -35,7 +36,7 @@ class Stores(Homes):
 
 def world_of(*registries, **more):
     world = World(registries=list(registries), destinations=[{"user": "ci", "via": "docker-login"}], **more)
-    world.homes = Stores()
+    world.homes = Stores(world.clock)
     world.start()
     return world
 
@@ -75,7 +76,7 @@ def test_a_login_that_left_the_settings_is_taken_out_by_docker_too_also_after_a_
 
 def test_another_via_sends_the_courier_anew():
     world = World(registries=[A], destinations=[{"user": "ci"}])
-    world.homes = Stores()
+    world.homes = Stores(world.clock)
     world.start()
     world.settle()
 
