@@ -56,13 +56,13 @@ class Wish:
     helpers: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     delivered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    expelled: tuple[str, ...] = ()
+    expelled: Mapping[str, str] = field(default_factory=dict)
     replace: tuple[str, ...] = ()
     fix_shadows: bool = False
 
     def may_replace(self, host: str, digest: str) -> bool:
         """Whether a foreign login with *digest* has to make way for ours."""
-        return host in self.replace or digest in self.expelled
+        return host in self.replace or digest == self.expelled.get(host)
 
 
 def merge(text: str, wish: Wish) -> str:

@@ -218,7 +218,7 @@ def _delivery(delivery: Delivery, want: _Wanted, now: SinceBoot) -> tuple[Send |
     if not digests and not remove:
         return None, NEVER
     ends = {host: each.ends_at for host, each in delivery.foreign.items() if host in digests}
-    expelled = tuple(delivery.foreign[host].digest for host, end in ends.items() if end <= now)
+    expelled = {host: delivery.foreign[host].digest for host, end in ends.items() if end <= now}
     changed = delivery.confirmed != digests or bool(remove) or bool(expelled) or delivery.file != want.file
     at = delivery.retry_at if delivery.refusal is not None else timedelta(0) if changed else NEVER
     at = min(at, delivery.look_at, *(end for end in ends.values() if end > now), NEVER)

@@ -168,8 +168,8 @@ class Errand:
     *path* is absolute. *home* is the user's home for a file in it, None for a `path` destination, whose parents are
     then checked. *logins* maps hosts to what stands under ``auth``; *helpers* are hosts for which ``credHelpers`` names
     us; *remove* are hosts of ours to take out. *delivered* holds `digest`s of what we ever delivered here, so that ours
-    can be told from foreign ones; *expelled* those of foreign logins that may be replaced; *replace* are hosts under
-    which whatever stands is replaced. *mode* and *gid* are None where the file's own shall stay. With *watch* the
+    can be told from foreign ones; *expelled* that of a host's foreign login that may be replaced; *replace* are hosts
+    under which whatever stands is replaced. *mode* and *gid* are None where the file's own shall stay. With *watch* the
     courier arms an inotify descriptor and passes it back beside its report.
     """
 
@@ -180,7 +180,7 @@ class Errand:
     helpers: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     delivered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    expelled: tuple[str, ...] = ()
+    expelled: Mapping[str, str] = field(default_factory=dict)
     replace: tuple[str, ...] = ()
     fix_shadows: bool = False
     mode: int | None = None

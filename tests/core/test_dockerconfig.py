@@ -318,7 +318,15 @@ def test_a_foreign_login_goes_once_it_is_expelled():
     text = json.dumps({"auths": {A: {"auth": auth("job")}}})
 
     assert merge(text, wish(A)) is text
-    assert json.loads(merge(text, wish(A, expelled=(digest(auth("job")),))))["auths"][A] == {"auth": auth("new")}
+    assert json.loads(merge(text, wish(A, expelled={A: digest(auth("job"))})))["auths"][A] == {"auth": auth("new")}
+
+
+def test_a_foreign_login_stays_that_says_the_same_as_one_that_is_expelled_elsewhere():
+    text = json.dumps({"auths": {A: {"auth": auth("job")}, B: {"auth": auth("job")}}})
+
+    merged = json.loads(merge(text, wish(A, B, expelled={B: digest(auth("job"))})))
+
+    assert merged["auths"] == {A: {"auth": auth("job")}, B: {"auth": auth("new")}}
 
 
 def test_a_foreign_login_without_an_auth_has_a_digest_that_does_not_depend_on_its_layout():

@@ -71,7 +71,7 @@ def test_a_foreign_login_is_left_and_described(home):
 def test_a_foreign_login_goes_at_the_first_delivery_or_when_it_is_expelled(home):
     home.write(config(**{HOST: "job", OTHER: "job"}))
 
-    report = home.send({HOST: "new", OTHER: "new"}, replace=(HOST,), expelled=(digest(auth("job")),))
+    report = home.send({HOST: "new", OTHER: "new"}, replace=(HOST,), expelled={OTHER: digest(auth("job"))})
 
     assert home.auths() == {HOST: "new", OTHER: "new"}
     assert report.found[HOST].is_ours

@@ -317,6 +317,22 @@ def test_a_foreign_login_is_replaced_twelve_hours_after_it_was_first_seen_across
     assert world.states() == {(A, "user:root"): "in_place"}
 
 
+def test_a_job_s_login_to_two_registries_has_its_time_at_each():
+    world = two()
+    world.settle()
+    theirs = {A: auth("a-job-s-own")}
+    world.write(ROOT, json.dumps({"auths": world.auths(ROOT) | theirs}))
+    world.live(hours=6)
+    world.write(ROOT, json.dumps({"auths": world.auths(ROOT) | {B: theirs[A]}}))
+
+    world.live(hours=6, minutes=1)
+
+    assert {host: state for (host, where), state in world.states().items() if where == "user:root"} == {
+        A: "in_place",
+        B: "foreign",
+    }
+
+
 def test_the_first_delivery_after_a_boot_replaces_what_was_left_there():
     world = World(registries=[A], destinations=[{"user": "root"}])
     world.homes.files[ROOT] = json.dumps({"auths": {A: auth("from-the-image")}})
