@@ -11,6 +11,7 @@ import random
 from contextlib import suppress
 from datetime import timedelta
 
+import pytest
 from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -339,7 +340,8 @@ class Life(RuleBasedStateMachine):
                 # Ours it is not, so a job's it must be, and one that we know of and that has not ended.
                 assert stands not in self.world.ecr.lives
                 assert not each.replaces
-                assert self.oracle.states()[each.host, f"user:{each.user}"] == {"foreign"}
+                said = "failed" if self.oracle.is_objected(each.host) else "foreign"
+                assert self.oracle.states()[each.host, f"user:{each.user}"] == {said}
                 if (path, each.host) in self.strangers:
                     assert self.world.clock.up < self.strangers[path, each.host][1]
 
@@ -406,5 +408,5 @@ class Life(RuleBasedStateMachine):
         return left | ({"auths": auths} if auths else {}) | ({"credHelpers": helpers} if helpers else {})
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.timeout(900)(Life.TestCase)
 TestLife.settings = examples(40, stateful_step_count=40, phases=set(Phase) - {Phase.explain})

@@ -13,64 +13,14 @@ import pytest
 from ecrlogind.keeper import clock
 from tests.support.keeper import until
 from tests.support.need import need
+from tests.support.sleeper import FAKETIME, Sleeper
 
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
-FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
-NS = 10**9
-
-# A suspend, as the kernel shows it: CLOCK_BOOTTIME jumps, CLOCK_MONOTONIC does not. libfaketime cannot do that, so the
-# host's clock is shifted on the way to the real daemon, by what a file says.
-SLEEPER = """
-import os, sys, time
-real, shift = time.clock_gettime, os.environ["SLEPT"]
-def clock_gettime(clock):
-    slept = float(open(shift).read() or 0) if clock == time.CLOCK_BOOTTIME else 0
-    return real(clock) + slept
-time.clock_gettime = clock_gettime
-from ecrlogind.cli import main
-sys.exit(main())
-"""
-
-
-class Sleeper:
-    """A host whose wall clock and time since boot the test moves, each by itself."""
-
-    def __init__(self, keeper):
-        [library] = glob.glob(FAKETIME)
-        self.keeper = keeper
-        self.wall_file, self.slept_file = keeper.directory / "wall", keeper.directory / "slept"
-        self.set_wall("+0")
-        self.slept_file.write_text("0")
-        (keeper.directory / "sleeper.py").write_text(SLEEPER)
-        # Its children have the real clock, as AWS has: they are given no environment.
-        keeper.program = [keeper.program[0], str(keeper.directory / "sleeper.py")]
-        keeper.environment |= {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self.wall_file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "SLEPT": str(self.slept_file),
-            "PYTHONPATH": os.getcwd(),
-        }
-
-    def set_wall(self, offset):
-        new = self.wall_file.with_suffix(".new")
-        new.write_text(f"{offset}\n")
-        new.replace(self.wall_file)
-
-    def sleep(self, hours):
-        """Suspend the host for a while; its wall clock goes on."""
-        new = self.slept_file.with_suffix(".new")
-        new.write_text(str(hours * 3600))
-        new.replace(self.slept_file)
-        self.set_wall(f"+{hours * 3600}")
 
 
 @pytest.fixture
 def host(keeper):
     need(glob.glob(FAKETIME), "libfaketime")
-    # A watchdog makes it tick often: noticed within a second, not within 30.
-    keeper.environment |= {"WATCHDOG_USEC": "1500000", "NOTIFY_SOCKET": str(keeper.directory / "nobody")}
     return Sleeper(keeper)
 
 

@@ -105,7 +105,7 @@ class Oracle:
             found = json.loads(self._world.homes.files.get(path) or "{}")
         except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and isinstance(found.get("auths", {}), dict) else None
 
     # --- what must be said
 
@@ -162,10 +162,9 @@ class Oracle:
         found = self.standing(path)
         if found is None:
             return {"failed"}
-        if wanted.via == "helper":
-            helper = found.get("credHelpers", {}).get(wanted.host)
-            return {"in_place"} if helper == "ecrlogind" else {"foreign"} if helper else {"drifted", "pending"}
         entry = found.get("auths", {}).get(wanted.host)
+        if found.get("credHelpers", {}).get(wanted.host) == "ecrlogind":
+            return {"in_place"} if wanted.via == "helper" else {"in_place", "pending"}
         if entry is None:
             return {"drifted", "pending"}
         password = password_of(entry)
@@ -176,9 +175,9 @@ class Oracle:
         if not self.is_alive(password):
             return {"expired", "pending"}
         shadowed = found.get("credsStore") and found.get("credHelpers", {}).get(wanted.host) != ""
-        if password == held:
+        if password == held and wanted.via == "file":
             return {"shadowed"} if shadowed else {"in_place"}
-        # An earlier one stands there, the next is on its way. If the registry took that no more, it is none.
+        # An earlier one stands there, or one of another way of delivery; the next is on its way.
         return {"in_place", "shadowed", "pending"} if shadowed else {"in_place", "pending"}
 
 
