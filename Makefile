@@ -33,6 +33,10 @@ test: prepare ## all tests, or those in TESTS; as root on Debian or Ubuntu it in
 test-long: prepare ## the long forms: bounded, but too long for every commit
 	$(BIN)/python -m pytest -m long --timeout 7200
 
+.PHONY: mutants
+mutants: prepare ## break the program in fifty places, one after the other: each time a test must fail
+	$(BIN)/python -m tests.mutants
+
 lint: $(STAMP) ## ruff, mypy and the rooms' rules, which are tests too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
