@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from ecrlogind.core.claims import with_answers
-from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import (
     Event,
@@ -74,6 +74,7 @@ class Reconciler:
         self._deliveries: dict[str, Delivery] = {}
         self._checkups: dict[tuple[str, Call], Checkup] = {}
         self._asked_at: dict[Call, SinceBoot] = {}
+        self._probed: dict[tuple[str, str], Secret] = {}
         self._told = Told()
 
     def restore(
@@ -128,6 +129,7 @@ class Reconciler:
             match step:
                 case Ask():
                     self._asked_at.update(dict.fromkeys(step.calls, now))
+                    self._probed.update({(each.host, each.tag): each.password for each in step.probes})
                     self._issuing.ask(step, self._settings)
                 case Ready():
                     self._couriers.ready(step)
@@ -242,8 +244,9 @@ class Reconciler:
     def _take_in_checkup(self, answer: Probed) -> None:
         call = next((each for each in self._standings if each.key == answer.tag), None)
         credential = self._standings[call].credential if call is not None else None
-        if call is None or credential is None:
-            return
+        asked_about = self._probed.pop((answer.host, answer.tag), None)
+        if call is None or credential is None or credential.password != asked_about:
+            return  # it is about one that was replaced meanwhile
         checkup = Checkup(credential.issued_at, self._clock.since_boot(), answer.refusal)
         self._checkups[answer.host, call] = checkup
         self._standings[call] = self._standings[call].checked(checkup, floor=self._settings.renew.floor)

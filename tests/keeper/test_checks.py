@@ -102,6 +102,21 @@ def test_after_a_renewal_the_new_credential_is_asked_about():
     assert len(world.ecr.checked) == 2
 
 
+def test_what_a_registry_says_of_a_credential_is_not_held_against_the_next():
+    world = world_of(A)
+    world.settle()
+    world.ecr.revoked.add(world.ecr.given[0][1])
+
+    # Both are due now: the renewal, and a word about the old one that arrives after it.
+    world.clock.advance(hours=6)
+    world.settle()
+
+    assert len(world.ecr.given) == 2
+    assert world.states() == {(A, "user:root"): "in_place"}
+    world.live(minutes=10)
+    assert len(world.ecr.given) == 2
+
+
 def test_a_login_that_was_of_no_use_is_not_called_in_place_before_the_next_is_delivered():
     world = world_of(A)
     world.settle()
