@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ecrlogind.core import remembered
 from ecrlogind.core.credential import Credential, Renewal, SinceBoot, retry_after
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.wire import Errand, Found, Issued, Refusal, Report
@@ -32,9 +33,6 @@ REFILL = timedelta(seconds=2)
 
 # A foreign login that does not say when it ends is taken to live as long as any of ECR's.
 FOREIGN_LIFETIME = timedelta(hours=12)
-
-# Digests of ours that are remembered per host: two a day are issued, so these reach back further than any lives.
-REMEMBERED = 32
 
 NEVER = timedelta.max
 
@@ -208,7 +206,8 @@ class Sighting:
 class Delivery:
     """How one file stands.
 
-    *delivered* maps our hosts to the digests of what was ever delivered there since boot, newest first. *awaited* are
+    *delivered* maps our hosts to the digests of what was ever delivered there since boot, newest first but for the
+    last, which a courier saw stand there. *awaited* are
     those of them that no courier has come back from yet with anything but a refusal. *found* is what the last one
     said, None before the first. *errand* is what it was sent for. *look_at* is when to send one to
     look, whatever else; it is due at once after an event.
@@ -234,8 +233,7 @@ class Delivery:
         known = dict(self.delivered)
         awaited = (*self.awaited, *(host for host in digests if host not in known))
         for host, digest in digests.items():
-            others = tuple(each for each in known.get(host, ()) if each != digest)
-            known[host] = (digest, *others)[:REMEMBERED]
+            known[host] = remembered.sent(known.get(host, ()), digest)
         for host in removed:
             known.setdefault(host, ())
         return self if known == self.delivered else replace(self, delivered=known, awaited=awaited)
@@ -270,7 +268,7 @@ class Delivery:
                 foreign[host] = self._sighting(host, found.digest, found.ends_at, now, wall)
         return replace(
             self,
-            delivered={host: known for host, known in self.delivered.items() if host not in errand.remove},
+            delivered=remembered.after(self.delivered, report.found, digests, errand.remove),
             awaited=awaited,
             foreign=foreign,
             found=dict(report.found),

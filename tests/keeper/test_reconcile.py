@@ -381,6 +381,21 @@ def test_a_user_that_left_is_visited_no_more():
     assert world.homes.visits[visits:].count(CI) == 0
 
 
+def test_what_we_delivered_is_known_as_ours_however_long_the_file_could_not_be_reached():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+    world.live(minutes=1)
+    world.ecr.lifetime = timedelta(minutes=15)
+    world.homes.closed[ROOT] = Refusal("read_only", "nothing can be written there", "mount it writable")
+    world.live(hours=24)
+    assert len(world.ecr.given) > 100
+    world.homes.closed.clear()
+
+    world.live(minutes=1)
+
+    assert world.states() == {(A, "user:root"): "in_place"}
+    assert world.auths() == {A: auth(world.ecr.given[-1][1])}
+
+
 def test_a_file_that_is_refused_holds_up_no_other_and_heals():
     world = two()
     world.homes.files[CI] = "{ not json"
