@@ -12,6 +12,7 @@ from functools import cache
 import hcl2
 import pytest
 import yaml
+from jsonschema import Draft4Validator
 
 from ecrlogind.cli import _parser
 from tests.guides.reading import ROOT, blocks
@@ -21,6 +22,7 @@ _TREE = [path.relative_to(ROOT) for path in sorted(ROOT.rglob("*.md"))]
 PAGES = [ROOT / path for path in _TREE if path.parts[0] not in ("build", "dist") and not path.parts[0].startswith(".")]
 BLOCKS = [(page, block) for page in PAGES for block in blocks(page.read_text())]
 DRAWINGS = sorted((ROOT / "docs").glob("*.svg"))
+SCHEMA = Draft4Validator(json.loads((ROOT / "docs/config.schema.json").read_text()))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -60,7 +62,10 @@ def test_every_local_link_leads_somewhere(page):
 
 @pytest.mark.parametrize("block", [each for each in shown("toml") if not is_of_runner(each.values[0])])
 def test_settings_that_are_shown_are_taken_as_they_stand(block):
-    assert settings_of(**tomllib.loads(block.text)).registries
+    content = tomllib.loads(block.text)
+
+    assert settings_of(**content).registries
+    assert list(SCHEMA.iter_errors(content)) == []
 
 
 @pytest.mark.parametrize("block", shown("json", "yaml", "hcl"))

@@ -11,6 +11,7 @@ from jsonschema import Draft4Validator
 
 from docs import settings as made
 from ecrlogind.core import keys
+from ecrlogind.core.render import to_toml
 from tests.core.test_render import contents, usable
 from tests.core.test_settings import BAD, EVERYTHING
 
@@ -72,9 +73,10 @@ def test_it_has_nothing_against_all_that_there_is():
 
 
 @given(contents)
-def test_it_takes_whatever_the_program_takes(content):
-    if usable(content) is not None:
+def test_it_takes_whatever_the_program_takes_and_prints(content):
+    if (settings := usable(content)) is not None:
         assert faults(content) == []
+        assert faults(tomllib.loads(to_toml(settings))) == []
 
 
 def beyond(message):

@@ -18,8 +18,10 @@ COMMANDS = [command for block in blocks(README) if block.language == "console" f
 HOME = "/home/runner/ecrlogind"
 # What a test machine has besides: it is not to be what makes the README true.
 BESIDES = "strace libfaketime nftables acl procps"
-# `make test` as it stands takes ten minutes and CI runs it; here it is seen to run, by its own word for a part.
-PART = "tests/core"
+# `make test` as it stands takes ten minutes, and CI runs it. Here it is seen to run at all, by its word for a part.
+PART = "tests/core/test_registry.py"
+# What an install puts where man and shells look.
+PLACED = ("man/man8/ecrlogind.8", "man/man5/ecrlogind.toml.5", "bash-completion/completions/ecrlogind")
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +63,15 @@ def test_every_line_does_what_it_says(dockerd, container, machines, aws):
     machine.boot()
     machine.give_address(f"{IMDS}/32")
     machine.inside(lambda: (aws.listen(IMDS, 80, tls=False), aws.listen(AWS)))
-    said = {command.line: on_machine(machine, command) for command in COMMANDS[first:]}
+    *installing, removing = COMMANDS[first:]
+    said = {command.line: on_machine(machine, command) for command in installing}
     assert "1 of 1 logins in place" in said["ecrlogind status"]
-    assert list(said)[-1] == "packer/provision.sh --remove"
-    for gone in ("/opt/ecrlogind", "/etc/ecrlogind", "/usr/local/bin/ecrlogind", "/run/ecrlogind"):
+    for place in PLACED:
+        machine.run(f"test -s /usr/local/share/{place}")
+    assert removing.line == "packer/provision.sh --remove"
+    on_machine(machine, removing)
+    ours = [*(f"/usr/local/share/{place}" for place in PLACED), "/usr/local/bin/ecrlogind", "/run/ecrlogind"]
+    for gone in ("/opt/ecrlogind", "/etc/ecrlogind", *ours):
         machine.run(f"! test -e {gone}")
     assert HOST not in machine.run("cat /root/.docker/config.json", check=False).stdout
 

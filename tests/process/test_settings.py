@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.test_settings import EVERYTHING
 from tests.support.keeper import Keeper, until
 from tests.support.people import installation, person
 
@@ -343,3 +344,22 @@ def test_help_names_every_command_and_an_example_of_each():
             [sys.executable, "-m", "ecrlogind", command, "--help"], capture_output=True, text=True, check=True
         )
         assert "e.g. " in told.stdout
+
+
+def test_what_check_prints_can_be_fed_back_and_is_the_same(keeper):
+    keeper.config.write_text(EVERYTHING)
+    dropped = keeper.directory / "config.d"
+    dropped.mkdir()
+    (dropped / "10.toml").write_text('destinations = [{ user = "later" }]\n[boot]\ntimeout = "5min"\n')
+
+    first = keeper.run("check", "--print")
+    (dropped / "10.toml").unlink()
+    keeper.config.write_text(first.stdout)
+    again = keeper.run("check", "--print")
+
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert again.stdout == first.stdout
+    assert 'user = "later"' in first.stdout
+    assert 'timeout = "5min"' in first.stdout
+    # What must not be printed cannot be fed back.
+    assert "us:***@proxy.example" in first.stdout
