@@ -11,9 +11,9 @@ from pathlib import Path
 from ecrlogind.commands.places import EXIT_NOT_ALL, EXIT_OK, Failure, config_file, reader_state
 from ecrlogind.commands.published import read
 from ecrlogind.commands.terminal import paint
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.mistake import Mistake
 from ecrlogind.core.settings import Problem, Settings, SettingsError
-from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import Aws
 from ecrlogind.doctor.evidence import Keeper
 from ecrlogind.doctor.gather import Given, gather

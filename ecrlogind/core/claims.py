@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ecrlogind.core.clashes import are_one
+from ecrlogind.core.delivery import Account, File
 from ecrlogind.core.desired import Desired, Login, call_for
 from ecrlogind.core.settings import Destination, Settings, Via
-from ecrlogind.core.standing import Account, File
 from ecrlogind.core.wire import Instance
 
 

@@ -9,11 +9,12 @@ from datetime import timedelta
 from enum import StrEnum
 
 from ecrlogind.core.credential import SinceBoot
+from ecrlogind.core.delivery import Delivery, File
 from ecrlogind.core.desired import CONFLICT, Desired, logins_of
 from ecrlogind.core.duration import span
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import Destination
-from ecrlogind.core.standing import Checkup, Delivery, File, Standing
+from ecrlogind.core.standing import Checkup, Standing
 from ecrlogind.core.status import no_user
 from ecrlogind.core.wire import Call, Errand, Found, Issued, Refusal, Refused, Report, Was
 

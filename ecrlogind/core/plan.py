@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
+from ecrlogind.core.delivery import Account, Delivery, File
 from ecrlogind.core.desired import Desired
 from ecrlogind.core.dockerconfig import digest
 from ecrlogind.core.settings import Check, Destination, Via
-from ecrlogind.core.standing import NEVER, Account, Checkup, Delivery, File, Standing
+from ecrlogind.core.standing import NEVER, Checkup, Standing
 from ecrlogind.core.wire import SELF, Call, Errand, Instance, Probe
 
 COURIER_DEADLINE = timedelta(seconds=10)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.delivery import Delivery, File
 from ecrlogind.core.desired import CONFLICT, Desired, Login, call_for
 from ecrlogind.core.dockerconfig import digest
 from ecrlogind.core.duration import span
@@ -19,7 +20,7 @@ from ecrlogind.core.plan import auth_of
 from ecrlogind.core.refusal import can_be_cured_by_waiting
 from ecrlogind.core.registry import Registry
 from ecrlogind.core.settings import Destination, Ready, Settings, Via
-from ecrlogind.core.standing import Checkup, Delivery, File, Standing
+from ecrlogind.core.standing import Checkup, Standing
 from ecrlogind.core.wire import Call, Instance, Refusal, Was
 
 VERSION = 1

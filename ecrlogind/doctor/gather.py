@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.settings import Problem, Settings
-from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import Aws
 from ecrlogind.doctor.asking import ask
 from ecrlogind.doctor.dockerd import ask_dockerd

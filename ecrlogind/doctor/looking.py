@@ -23,8 +23,8 @@ from pathlib import Path
 
 from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Secret
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.document import STORE, Document, Unfit
-from ecrlogind.core.standing import Account
 from ecrlogind.doctor.clients import podman_files
 from ecrlogind.doctor.evidence import HelperSaid, Seen, User
 

@@ -6,7 +6,7 @@ import grp
 import os
 import pwd
 
-from ecrlogind.core.standing import Account
+from ecrlogind.core.delivery import Account
 
 
 def find(name: str) -> Account | None:

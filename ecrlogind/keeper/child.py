@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ecrlogind.core.standing import Account
+    from ecrlogind.core.delivery import Account
 
 _MOST_STDERR = 4096
 _CHUNK = 65536

@@ -17,9 +17,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from ecrlogind.core.codec import WireError, decode, encode
+from ecrlogind.core.delivery import Account, File
 from ecrlogind.core.dockerconfig import Trouble
 from ecrlogind.core.plan import Ready, Send
-from ecrlogind.core.standing import Account, File
 from ecrlogind.core.wire import LONGEST_REPORT, Errand, Refusal, Report
 from ecrlogind.keeper.ahead import Ahead, Line
 from ecrlogind.keeper.child import ChildError, converse, last_words, spawned

@@ -17,9 +17,9 @@ from typing import Any
 from ecrlogind import __version__
 from ecrlogind.core import metrics, status
 from ecrlogind.core.answers import texts
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Settings, SettingsError
-from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import Refusal
 from ecrlogind.keeper import accounts, child, journal, reach, settingsfile
 from ecrlogind.keeper.ahead import Ahead

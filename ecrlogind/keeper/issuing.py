@@ -19,10 +19,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from ecrlogind.core.codec import WireError, encode
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.plan import Ask
 from ecrlogind.core.refusal import Code
 from ecrlogind.core.settings import AwsSettings, Settings
-from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import (
     SELF,
     Answer,

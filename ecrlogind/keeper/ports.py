@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Protocol
 
 from ecrlogind.core.credential import Credential, SinceBoot
+from ecrlogind.core.delivery import Account, Delivery
 from ecrlogind.core.plan import Ask, Ready, Send
 from ecrlogind.core.settings import Settings
-from ecrlogind.core.standing import Account, Delivery
 from ecrlogind.core.wire import Answer, Call, Instance, Report
 
 

@@ -18,7 +18,7 @@ from ecrlogind.keeper.ahead import Ahead, Line
 from ecrlogind.keeper.child import ChildError, last_words, spawned
 
 if TYPE_CHECKING:
-    from ecrlogind.core.standing import Account
+    from ecrlogind.core.delivery import Account
 
 ISSUER_SOCKET = Path("/run/ecrlogind-issuer.sock")
 ISSUER_USER = "ecrlogind"

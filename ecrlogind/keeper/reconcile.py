@@ -13,6 +13,7 @@ from typing import assert_never
 
 from ecrlogind.core.claims import with_answers
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
+from ecrlogind.core.delivery import Delivery, File
 from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import (
     Event,
@@ -26,7 +27,7 @@ from ecrlogind.core.events import (
 )
 from ecrlogind.core.plan import Ask, Known, Plan, Ready, Send, file_of, look_after, plan
 from ecrlogind.core.settings import Destination, Settings
-from ecrlogind.core.standing import Checkup, Delivery, File, Standing
+from ecrlogind.core.standing import Checkup, Standing
 from ecrlogind.core.status import Facts
 from ecrlogind.core.told import Told
 from ecrlogind.core.wire import SELF, Answer, Call, Instance, Issued, NoInstance, Probed, Refused

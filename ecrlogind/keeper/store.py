@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Credential
-from ecrlogind.core.standing import Delivery, File, Sighting
+from ecrlogind.core.delivery import Delivery, File, Sighting
 from ecrlogind.core.wire import Call, Instance
 from ecrlogind.keeper.files import sweep, write_whole
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecrlogind.core.credential import Secret
-from ecrlogind.core.standing import Account
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.wire import Aws, Refusal
 from ecrlogind.doctor.checks import CHECKS, judge
 from ecrlogind.doctor.evidence import Asked, Dockerd, Evidence, HelperSaid, Keeper, Seen, User

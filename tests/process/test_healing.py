@@ -13,7 +13,7 @@ from tests.support.need import need
 
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
 
-# What is healed at once, and then one in so many seconds (see core/standing.py): the first login is one of the 20.
+# What is healed at once, and then one in so many seconds (see core/delivery.py): the first login is one of the 20.
 AT_ONCE, REFILL = 19, 2.0
 
 pytestmark = pytest.mark.system

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from ecrlogind.core.credential import Secret
+from ecrlogind.core.delivery import Account
 from ecrlogind.core.dockerconfig import Unfit, Wish, find, merge
-from ecrlogind.core.standing import Account
 from ecrlogind.core.wire import SELF, Instance, Issued, NoInstance, Probed, Refusal, Refused, Report
 
 BOOTED_AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
