@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import secrets
 import threading
@@ -30,6 +31,18 @@ class Password:
     def token(self) -> str:
         """What AWS calls authorizationToken."""
         return base64.b64encode(f"AWS:{self.value}".encode()).decode()
+
+
+def basic_password(authorization: str) -> str | None:
+    """Return the password of a Basic authorization for the user AWS, None where the header is anything else."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return password if user == "AWS" else None
 
 
 class Passwords:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
 from dataclasses import replace
@@ -12,7 +10,7 @@ from standin.calls import Record
 from standin.identities import partition_of
 from standin.images import MANIFEST
 from standin.message import Denied, Reply, Request, json_reply
-from standin.passwords import PUBLIC, Password
+from standin.passwords import PUBLIC, Password, basic_password
 from standin.world import World
 
 _PRIVATE = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.")
@@ -42,7 +40,7 @@ def place_of(host: str, world: World) -> tuple[str | None, str | None]:
 def read(request: Request, record: Record, world: World) -> Record:
     """Say in *record* what a request to a registry is about."""
     _, region = place_of(request.host, world)
-    value = _basic(request)
+    value = basic_password(request.headers.get("authorization", ""))
     password = world.passwords.known(value) if value else None
     session = password.session if password else None
     if request.path.rstrip("/") == "/token":
@@ -84,7 +82,7 @@ def answer(request: Request, record: Record, world: World) -> Reply:
     host = request.host
     if host in _PUBLIC:
         return _public(request, record, world)
-    value = _basic(request)
+    value = basic_password(request.headers.get("authorization", ""))
     password = _admitted(host, value, world) if value else None
     if password is None:
         challenge = f'Basic realm="https://{host}/",service="ecr.amazonaws.com"'
@@ -158,7 +156,7 @@ def layer(path: str, world: World) -> Reply:
 
 def _public(request: Request, record: Record, world: World) -> Reply:
     if record.action == "token":
-        value = _basic(request)
+        value = basic_password(request.headers.get("authorization", ""))
         if "authorization" in request.headers and (value is None or _admitted(request.host, value, world) is None):
             raise Denied("DENIED", "Your Authorization Token is invalid.", 403)
         bearer = secrets.token_urlsafe(64)
@@ -185,15 +183,3 @@ def _headers(challenge: str | None = None) -> dict[str, str | None]:
     if challenge is not None:
         headers["WWW-Authenticate"] = challenge
     return headers
-
-
-def _basic(request: Request) -> str | None:
-    """Return the password of a Basic authorization for the user AWS."""
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return password if user == "AWS" else None

@@ -4,14 +4,14 @@ Who brings a password that the stand-in AWS gave out for this host gets through;
 `public.ecr.aws` lets everybody in.
 """
 
-import base64
-import binascii
 import http.client
 import socketserver
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from standin.passwords import basic_password
 
 PUBLIC = "public.ecr.aws"
 _HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})
@@ -52,7 +52,7 @@ class Front:
 
     def _answer(self, asked):
         host = asked.headers["Host"].partition(":")[0]
-        password = _password(asked.headers.get("Authorization", ""))
+        password = basic_password(asked.headers.get("Authorization", ""))
         if host != PUBLIC and not (password and self.aws.accepts(host, password)):
             challenge = f'Basic realm="https://{host}/",service="ecr.amazonaws.com"'
             headers = [("WWW-Authenticate", challenge), ("Docker-Distribution-Api-Version", "registry/2.0")]
@@ -125,14 +125,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Say nothing: the test does."""
-
-
-def _password(header):
-    scheme, _, value = header.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return password if user == "AWS" else None
