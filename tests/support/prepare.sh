@@ -8,7 +8,7 @@ for pair in dockerd:docker.io docker:docker.io docker-registry:docker-registry s
     buildah:buildah pass:pass \
     debootstrap:debootstrap strace:strace faketime:faketime setfacl:acl setfattr:attr mkfs.ext4:e2fsprogs ip:iproute2 \
     ps:procps openssl:openssl unshare:util-linux flock:util-linux shellcheck:shellcheck packer:packer \
-    systemd-analyze:systemd \
+    systemd-analyze:systemd docker-credential-ecr-login:amazon-ecr-credential-helper node:nodejs npm:npm \
     busybox:busybox mandoc:mandoc man:man-db zsh:zsh fish:fish; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
@@ -20,9 +20,13 @@ missing_aside=
 for pair in docker-credential-pass:golang-docker-credential-helpers promtool:prometheus; do
     [ -x "$aside/${pair%:*}" ] || missing_aside="$missing_aside $pair"
 done
-[ -n "$missing$missing_aside" ] || exit 0
+# And a client that is written for Node.
+node=$(dirname "$0")/node missing_node=
+cmp -s "$node/package-lock.json" "$aside/node/package-lock.json" || missing_node=' testcontainers for Node'
+all=$missing$missing_aside$missing_node
+[ -n "$all" ] || exit 0
 
-[ "$(id -u)" = 0 ] || { echo "prepare.sh: missing:$missing$missing_aside. Run it as root, or install them." >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "prepare.sh: missing:$all. Run it as root, or install them." >&2; exit 1; }
 
 # The tests start their own dockerd and registry: the packages' services stay down.
 policy=/usr/sbin/policy-rc.d
@@ -45,3 +49,15 @@ for pair in $missing_aside; do
     install -D -m 0755 -t "$aside" "$work/usr/bin/$program"
     rm -rf "$work"
 done
+
+if [ -n "$missing_node" ]; then
+    work=$(mktemp -d)
+    cp "$node"/package*.json "$work"
+    # Without a registry of npm's within reach the one test that needs it says so.
+    if npm ci --prefix "$work" --ignore-scripts --no-audit --no-fund --fetch-retries 5 --loglevel=error >&2; then
+        mkdir -p "$aside"
+        rm -rf "$aside/node"
+        cp -r "$work" "$aside/node"
+    fi
+    rm -rf "$work"
+fi

@@ -28,7 +28,19 @@ REGION = "eu-west-2"
 HOST = "888899990000.dkr.ecr.eu-west-2.amazonaws.com"
 PUBLIC = "registry.ecrlogind-test.example"
 IMAGE = f"{HOST}/app:v1"
+SECOND = "999900001111.dkr.ecr.eu-west-2.amazonaws.com"
 HELPER = Path(__file__).parents[2] / "bin" / "docker-credential-ecrlogind"
+
+# testcontainers for Node, as prepare.sh installs it, and what pulls with it.
+NODE_MODULES = Path("/usr/local/lib/ecrlogind-tests/node/node_modules")
+NODE_PULL = Path(__file__).parents[1] / "support" / "node" / "pull.js"
+
+# Root's own file of podman's, in a /run of its own: where skopeo looks first.
+AT_RUN = """
+mount -t tmpfs tmpfs /run && mkdir -p /run/containers/0 || exit
+[ ! -e "$0" ] || cp "$0" /run/containers/0/auth.json
+exec "$@"
+"""
 
 DOCKER_PY = "import docker, sys; docker.from_env(timeout=60).images.pull(sys.argv[1])"
 # The image has nothing in it that could run: a pull is all that can be seen of it.
@@ -93,6 +105,9 @@ class Place:
             need(shutil.which(program), program)
         for package in ("docker", "testcontainers"):
             need(importlib.util.find_spec(package), f"{package}, the Python package")
+        need(shutil.which("node") and NODE_MODULES.exists(), "testcontainers for Node, from npm")
+        # Where a container's ports are is nothing that a pull asks, but it is looked for first, by running one.
+        node = {"NODE_PATH": str(NODE_MODULES), "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1"}
         return {
             "docker": lambda: self.run("docker", "pull", IMAGE),
             "docker, by DOCKER_CONFIG": lambda: self.run(
@@ -103,7 +118,17 @@ class Place:
                 sys.executable, "-c", DOCKER_PY, IMAGE, **own, DOCKER_CONFIG=str(self.config.parent)
             ),
             "testcontainers": lambda: self.run(sys.executable, "-c", TESTCONTAINERS, f"{HOST}/tested:v1"),
+            "testcontainers for Node": lambda: self.run("node", NODE_PULL, IMAGE, **node),
+            "testcontainers for Node, by DOCKER_CONFIG": lambda: self.run(
+                "node", NODE_PULL, IMAGE, **node, **own, DOCKER_CONFIG=str(self.config.parent)
+            ),
+            "testcontainers for Node, from elsewhere": lambda: self.run("node", NODE_PULL, elsewhere, **node),
             "skopeo": lambda: self.run("skopeo", "inspect", *here),
+            "skopeo, by /run/containers": lambda: self.run(
+                *("unshare", "--mount", "--propagation", "private", "sh", "-c", AT_RUN),
+                *(self.config, "skopeo", "inspect", *here),
+                **own,
+            ),
             "skopeo, by REGISTRY_AUTH_FILE": lambda: self.run(
                 "skopeo", "inspect", *here, **own, REGISTRY_AUTH_FILE=str(self.config)
             ),
