@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support import registry
 from tests.support.hosts import api_names, on_real_names, resolving
+from tests.support.image import base, wheel
 from tests.support.keeper import Keeper, until
 from tests.support.need import need
 from tests.support.people import installation, person
@@ -220,7 +222,9 @@ esac
 
 
 @pytest.mark.parametrize("via", ["file", "helper", "docker-login"])
-def test_a_job_logs_in_with_its_own_role_pushes_logs_out_and_then_ours_is_back(aws, dockerd, real, via):
+def test_a_job_logs_in_with_its_own_role_pushes_logs_out_and_then_ours_is_back_and_public_images_stay_public(
+    aws, dockerd, real, via
+):
     shared = Path(tempfile.mkdtemp(prefix="ecrlogind-state-", dir="/tmp"))
     shared.chmod(0o755)
     with person() as ci, installation() as program:
@@ -253,6 +257,7 @@ def test_a_job_logs_in_with_its_own_role_pushes_logs_out_and_then_ours_is_back(a
                 real.set_password(aws.newest_password(REGION))
                 until(lambda: keeper.run("login").returncode == 0, "the login")
                 assert docker("pull", IMAGE)[0]
+                assert docker("pull", f"{PUBLIC}/app:v1")[0]
 
                 real.set_password("the job's", username="pusher")
                 came, said = docker("login", "--username", "pusher", "--password-stdin", HOST, input="the job's")
@@ -266,43 +271,99 @@ def test_a_job_logs_in_with_its_own_role_pushes_logs_out_and_then_ours_is_back(a
                 real.set_password(aws.newest_password(REGION))
                 until(lambda: docker("pull", IMAGE)[0], "our login, put back")
                 assert len(aws.passwords(REGION)) == 1
+
+                keeper.stop()
+                renew(keeper)
+                keeper.start()
+                until(lambda: len(aws.passwords(REGION)) == 2, "the renewal")
+                real.set_password(aws.newest_password(REGION))
+                until(lambda: docker("pull", IMAGE)[0], "the renewed login")
+                came, said = docker("pull", f"{PUBLIC}/app:v1")
+                assert came, said
         finally:
             keeper.end()
             shutil.rmtree(shared)
 
 
-def test_who_mounts_the_shared_directory_keeps_its_login_through_renewal_stop_and_start(place, tmp_path):
-    keeper = place.keeper
-    shared, mounted = keeper.state / "docker", tmp_path / "mounted"
-    keeper.write_settings([HOST], [{"path": str(shared / "config.json")}], aws=aws_settings(place.aws))
-    # As docker does for a container that is started before the keeper ever was.
-    shared.mkdir(parents=True)
-    mounted.mkdir()
-    command = 'mount --bind -o ro "$0" "$1" && echo ready && exec sleep infinity'
-    container = subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", command, shared, mounted],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def container(dockerd, *volumes):
+    """Run a real container that mounts *volumes*; yield what runs a command in it."""
+    options = [f"--volume={volume}" for volume in volumes]
+    made = dockerd.docker("run", "--detach", "--network=none", *options, base(dockerd), "sleep", "infinity")
+    name = made.stdout.strip()
     try:
-        assert container.stdout.readline() == "ready\n"
-        inside = ["nsenter", "--mount", "--target", str(container.pid)]
-        pull = ["skopeo", "inspect", "--authfile", mounted / "config.json", "--cert-dir", place.certificates]
-
-        def pulls():
-            return place.run(*inside, *pull, f"docker://{IMAGE}")[0]
-
-        assert not pulls()
-        for _ in range(2):  # a start, and a stop and a start with a renewal
-            with keeper.running():
-                until(lambda: (keeper.document or {}).get("pid") == keeper.process.pid, "the new keeper's status")
-                keeper.wait_for(states={HOST: "in_place"})
-                place.real.set_password(place.aws.newest_password(REGION))
-                assert pulls()
-                assert keeper.stop() == 0
-            assert pulls()
-            renew(keeper)
+        yield lambda *command: dockerd.docker("exec", name, *command, check=False)
     finally:
-        container.kill()
-        container.wait()
-        container.stdout.close()
+        dockerd.docker("rm", "--force", name)
+
+
+def test_a_container_that_mounts_the_shared_directory_has_each_login_through_stop_start_and_upgrade(
+    aws, dockerd, tmp_path
+):
+    with installation() as program:
+        keeper = Keeper(tmp_path, aws, program)
+        shared = keeper.state / "docker"
+        keeper.write_settings([HOST], [{"path": str(shared / "config.json")}])
+        # The container is started before the keeper ever was: as docker does, the directory is made for it.
+        with container(dockerd, f"{shared}:/shared:ro") as inside:
+
+            def password():
+                """Return what a client in the container would log in with."""
+                auths = json.loads(inside("cat", "/shared/config.json").stdout or '{"auths": {}}')["auths"]
+                return base64.b64decode(auths[HOST]["auth"]).decode().partition(":")[2] if auths else None
+
+            assert password() is None
+            seen = set()
+            for version in (None, None, "9.9.9"):  # a start; a stop and a start; a stop, an upgrade and a start
+                if version is not None:
+                    upgrade(program, version)
+                    assert keeper.run("--version").stdout == f"ecrlogind {version}\n"
+                with keeper.running():
+                    until(lambda seen=seen: password() not in {None, *seen}, "the new login, in the container")
+                    assert aws.accepts(HOST, password())
+                    seen.add(password())
+                    assert keeper.stop() == 0
+                assert password() in seen
+                renew(keeper)
+            assert len(seen) == 3
+
+
+def upgrade(program, version):
+    """Put another *version* in place of the installation whose *program* this is."""
+    [packages] = Path(program[0]).parents[1].glob("lib/python3*/site-packages")
+    shutil.rmtree(packages / "ecrlogind")
+    shutil.unpack_archive(wheel(version), packages, "zip")
+
+
+def test_amazons_own_helper_serves_its_hosts_beside_ours_in_one_config(place, aws, tmp_path):
+    """One config.json names both; each answers for the hosts that it is named for, and asks AWS by itself."""
+    need(shutil.which("docker-credential-ecr-login"), "amazon-ecr-credential-helper")
+    keeper = place.keeper
+    place.home.mkdir(mode=0o700)
+    place.config.parent.mkdir()
+    place.config.write_text(json.dumps({"credHelpers": {SECOND: "ecr-login"}}))
+    keeper.write_settings([HOST], [{"path": str(place.config), "via": "helper"}], aws=aws_settings(aws))
+    theirs = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.endpoints["imds"], "SSL_CERT_FILE": str(aws.ca_file)}
+
+    with (
+        registry.running(tmp_path / "second", aws.authority, SECOND) as second,
+        resolving(second.address, SECOND),
+    ):
+        second.set_password("whoever fills it")
+        second.push("app:v1", "whoever fills it")
+        assert keeper.run("login").returncode == 0
+        assert json.loads(place.config.read_text()) == {"credHelpers": {SECOND: "ecr-login", HOST: "ecrlogind"}}
+        place.real.set_password(aws.newest_password(REGION))
+
+        # Asked once by hand it keeps what AWS gives, so the registry can be told before docker asks.
+        came, said = place.run("sh", "-c", f"echo {SECOND} | docker-credential-ecr-login get", **theirs)
+        assert came, said
+        assert json.loads(said)["Secret"] == aws.newest_password(REGION)
+        second.set_password(aws.newest_password(REGION))
+        asked = len(aws.calls(action="GetAuthorizationToken"))
+        assert asked == 2
+
+        for image in (IMAGE, f"{SECOND}/app:v1"):
+            came, said = place.run("docker", "pull", image, **theirs)
+            assert came, said
+        assert len(aws.calls(action="GetAuthorizationToken")) == asked
