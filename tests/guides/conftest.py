@@ -49,7 +49,7 @@ _FRESH = f"""
 systemctl stop ecrlogind {" ".join(_UNITS)}; systemctl reset-failed ecrlogind 2>/dev/null
 systemctl disable --quiet ecrlogind
 rm -rf /etc/ecrlogind /etc/systemd/system/*.service.d /etc/cron.d/* /etc/rc.local /etc/gitlab-runner /etc/kubernetes
-rm -rf /root/.docker /home/*/.docker /var/lib/*/.docker /var/log/onboot*
+rm -rf /root/.docker /home/*/.docker /var/lib/*/.docker /var/log/onboot* /run/containers
 find /run/ecrlogind -mindepth 1 -delete 2>/dev/null
 mkdir -p -m 0755 /etc/ecrlogind
 systemctl daemon-reload

@@ -123,3 +123,18 @@ def test_a_read_only_directory_is_no_place_to_log_in_and_a_copy_of_it_is(site):
         site.machine.run("rm -rf /root/own; cp -r /mounted /root/own")
         site.machine.run(login, stdin=password, environment={"DOCKER_CONFIG": "/root/own"})
     site.machine.run("umount /mounted")
+
+
+def test_root_s_own_file_of_podman_s_takes_the_drop_in_and_skopeo_finds_it_by_itself(site):
+    site.install("/etc/ecrlogind/config.d/podman.toml", EXAMPLES / "plain-host/ecrlogind-podman.toml")
+    site.machine.run("systemctl start ecrlogind")
+    [login] = json.loads(site.machine.run("ecrlogind status --json", check=False).stdout)["logins"]
+    assert (login["state"], login["error"]["code"]) == ("failed", "read_only")
+
+    site.install("/etc/systemd/system/ecrlogind.service.d/podman.conf", EXAMPLES / "plain-host/podman.conf")
+    for _ in range(2):  # the second start finds it there
+        site.machine.run("systemctl daemon-reload; systemctl restart ecrlogind")
+        site.machine.run("ecrlogind wait --timeout 30s")
+        assert site.machine.output("stat -c '%a %U' /run/containers/0/auth.json") == "600 root"
+        site.machine.run(["su", "-", "root", "-c", f"skopeo inspect docker://{OWN}/team/app:1.4"])
+    site.machine.run(f"test ! -e {ROOT_FILE}")
