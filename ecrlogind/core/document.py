@@ -1,7 +1,7 @@
 """A config.json taken apart as far as we need it: its sections, its entries, what shadows them; and put together again.
 
-Which key a client matches, and what wins over what, is docker's and containers/image's (facts, section 2): the bare
-lower-case host wins, a stale twin of it can win where it is missing, ``HOST/team-a`` is a login of its own.
+Which key a client matches, and what wins over what, is docker's and containers/image's: the bare lower-case host wins, a
+stale twin of it can win where it is missing, ``HOST/team-a`` is a login of its own.
 """
 
 from __future__ import annotations
@@ -139,6 +139,12 @@ class Document:
             raise Unfit(Trouble.WRONG_SHAPE, f"{HELPERS} for {host} is not a string", "name a helper, or remove it")
         return helper
 
+    @property
+    def store(self) -> str | None:
+        """The credential helper named for every registry that has none of its own; None where there is none."""
+        store = self.root.get(STORE) if self.root else None
+        return store if isinstance(store, str) and store else None
+
     def shadow(self, host: str) -> Refusal | None:
         """Return what makes docker ask somebody else about *host*, or would if it were not for our helper."""
         helper = self.helper(host)
@@ -148,11 +154,10 @@ class Document:
                 f"credHelpers sends {host} to docker-credential-{_shown(helper)}",
                 f'remove that entry of credHelpers, or set on_shadow = "fix" to have it say "{OUR_HELPER}"',
             )
-        store = self.root.get(STORE) if self.root else None
-        if store and helper != "":
+        if self.store and helper != "":
             return Refusal(
                 Trouble.SHADOWED_BY_STORE,
-                f"credsStore sends every registry to docker-credential-{_shown(store)}",
+                f"credsStore sends every registry to docker-credential-{_shown(self.store)}",
                 f'remove credsStore, or set on_shadow = "fix" to have credHelpers name "{OUR_HELPER}" for this host',
             )
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecrlogind.doctor.clients import HELPER, RUNNER_VARIABLE, VARIABLE
+from ecrlogind.doctor.clients.trail import HELPER, RUNNER_VARIABLE, VARIABLE
 from ecrlogind.doctor.evidence import Evidence
 
 RELOAD = "`sudo systemctl reload ecrlogind`"
@@ -20,7 +20,7 @@ def add_registry(host: str, evidence: Evidence) -> str:
 
 
 def other_login(place: str, key: str, evidence: Evidence) -> str:
-    """Return how a login that is of no use gives way to a good one. *place* and *key* are `clients.Login`'s."""
+    """Return how a login that is of no use gives way to a good one. *place* and *key* are `trail.Login`'s."""
     if place == VARIABLE:
         return "`unset DOCKER_AUTH_CONFIG`, and take it out of where it is set"
     if place == RUNNER_VARIABLE:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from ecrlogind.core.registry import PUBLIC_DUAL_STACK_HOST, PUBLIC_HOST, Registry
 from ecrlogind.core.settings import Settings
 from ecrlogind.core.wire import Aws, Probe
-from ecrlogind.doctor.clients import Login
+from ecrlogind.doctor.clients.trail import Login
 from ecrlogind.doctor.evidence import Asked, Dockerd, Evidence
 from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.trails import trails

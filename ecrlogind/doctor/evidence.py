@@ -31,7 +31,6 @@ class Seen:
     uid: int = -1
     gid: int = -1
     mode: int = 0
-    modified_at: float = 0.0
 
     @property
     def is_there(self) -> bool:
@@ -111,7 +110,7 @@ class Mounted:
 class Asked:
     """What the registry answered to the very credential that *clients* would use.
 
-    They have it from *place*, there under *key*: see `clients.Login`.
+    They have it from *place*, there under *key*: see `clients.trail.Login`.
 
     *reached_here* says that it was not reached by dockerd's way, through whose proxies and CAs these clients pull, but
     is by that of whoever asks.

@@ -24,8 +24,8 @@ from pathlib import Path
 from ecrlogind.core.codec import WireError, decode, encode
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.delivery import Account
-from ecrlogind.core.document import STORE, Document, Unfit
-from ecrlogind.doctor.clients import podman_files
+from ecrlogind.core.document import Document, Unfit
+from ecrlogind.doctor.clients.podman import podman_files
 from ecrlogind.doctor.evidence import HelperSaid, Seen, User
 
 # What clients look at. Of the proxies it matters that they are there.
@@ -104,7 +104,7 @@ def see(path: str, *, read: bool = True) -> Seen:
 
 
 def _seen(path: str, found: os.stat_result, error: str, text: str | None = None) -> Seen:
-    return Seen(path, error, text, found.st_uid, found.st_gid, found.st_mode, found.st_mtime)
+    return Seen(path, error, text, found.st_uid, found.st_gid, found.st_mode)
 
 
 def _unseen(path: str, error: OSError) -> Seen:
@@ -123,10 +123,8 @@ def _helpers_for(host: str, files: Iterable[Seen]) -> Iterator[str]:
             helper = document.helper(host)
         except Unfit:
             continue
-        if helper:
-            yield helper
-        elif helper is None and document.root and isinstance(store := document.root.get(STORE), str) and store:
-            yield store
+        if named := document.store if helper is None else helper:
+            yield named
 
 
 def _ask_helper(helper: str, host: str, user: User) -> HelperSaid:

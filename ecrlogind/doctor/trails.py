@@ -6,7 +6,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ecrlogind.doctor.clients import Trail, docker, gitlab, podman
+from ecrlogind.doctor.clients.docker import docker
+from ecrlogind.doctor.clients.gitlab import gitlab
+from ecrlogind.doctor.clients.podman import podman
+from ecrlogind.doctor.clients.trail import Trail
 from ecrlogind.doctor.evidence import Evidence, User
 
 RUNNER_CONFIG = "/etc/gitlab-runner/config.toml"

@@ -20,6 +20,18 @@ def test_every_registry_is_asked_after_issuing_and_every_hour():
     assert world.ecr.checked.count(A) == 4
 
 
+def test_a_reload_has_every_registry_asked_at_once():
+    world = world_of(A)
+    world.settle()
+    world.ecr.revoked.add(world.ecr.given[0][1])
+
+    world.reconciler.hurry()
+    world.live(minutes=2)
+
+    assert len(world.ecr.given) == 2
+    assert world.states() == {(A, "user:root"): "in_place"}
+
+
 def test_no_registry_is_asked_where_the_settings_say_so():
     world = world_of(A, check={"registry": False})
 

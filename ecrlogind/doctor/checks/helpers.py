@@ -29,8 +29,7 @@ def _of(user: User, host: str, evidence: Evidence) -> Iterator[Finding]:
         helper, shadow = document.helper(host), document.shadow(host)
     except Unfit:
         return
-    store = document.root.get(STORE) if document.root else None
-    named = helper if helper is not None else store
+    named = document.store if helper is None else helper
     if not named:
         return
     said = next((each for each in user.helpers if (each.helper, each.host) == (named, host)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ecrlogind.doctor.clients import docker
+from ecrlogind.doctor.clients.docker import docker
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.image import Image

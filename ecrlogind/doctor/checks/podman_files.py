@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.document import Document, Unfit
-from ecrlogind.doctor.clients import podman_files
+from ecrlogind.doctor.clients.podman import podman_files
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import has_podman

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from ecrlogind.core.document import Document, Unfit
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 
@@ -41,9 +41,8 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def _store(text: str | None) -> object:
+def _store(text: str | None) -> str | None:
     try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        return Document.of(text or "").store
+    except Unfit:
         return None
-    return found.get("credsStore") if isinstance(found, dict) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ecrlogind.doctor.clients import RUNNER_VARIABLE, VARIABLE, reads_variable, variable_fault, variable_logins
+from ecrlogind.doctor.clients.docker import reads_variable, variable_fault, variable_logins
+from ecrlogind.doctor.clients.trail import RUNNER_VARIABLE, VARIABLE
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 from ecrlogind.doctor.trails import runner_variable, runners
