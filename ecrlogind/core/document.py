@@ -1,7 +1,7 @@
 """A config.json taken apart as far as we need it: its sections, its entries, what shadows them; and put together again.
 
-Which key a client matches, and what wins over what, is docker's and containers/image's: the bare lower-case host wins, a
-stale twin of it can win where it is missing, ``HOST/team-a`` is a login of its own.
+Which key a client matches, and what wins over what, is docker's and containers/image's: the bare lower-case host wins,
+a stale twin of it can win where it is missing, ``HOST/team-a`` is a login of its own.
 """
 
 from __future__ import annotations

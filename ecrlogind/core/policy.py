@@ -1,7 +1,7 @@
 """The least IAM policies under which the registries of the settings can be used.
 
-Pulling is what AmazonEC2ContainerRegistryPullOnly allows, action by action (facts, section 12), but on our repositories
-alone. GetAuthorizationToken takes no resource: it is allowed on all or not at all.
+Pulling is what AmazonEC2ContainerRegistryPullOnly allows, action by action, but on our repositories alone.
+GetAuthorizationToken takes no resource: it is allowed on all or not at all.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def _is_hopeless(login: Mapping[str, Any]) -> bool:
 
 
 def line(found: Mapping[str, Any], now: datetime) -> str:
-    """Return the one line for `systemctl status`, in ASCII (see facts: sd_notify swallows anything else)."""
+    """Return the one line for `systemctl status`, in ASCII: sd_notify swallows anything else."""
     rows = found["logins"]
     done = sum(row["state"] in ("in_place", "foreign") for row in rows)
     text = f"{done} of {len(rows)} logins in place"

@@ -1,6 +1,6 @@
 """node_exporter's textfile: the one module that knows the Prometheus client library.
 
-Rules of the textfile collector (facts, section 11): ``*.prom`` only, whole or not at all, no timestamps on samples,
+Rules of the textfile collector: ``*.prom`` only, whole or not at all, no timestamps on samples,
 readable for whom node_exporter runs as. A file that stands beside it while it is written has another ending.
 """
 
