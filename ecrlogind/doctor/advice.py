@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+
+from ecrlogind.core.document import OUR_HELPER
 from ecrlogind.doctor.clients.trail import HELPER, RUNNER_VARIABLE, VARIABLE
 from ecrlogind.doctor.evidence import Evidence
 
 RELOAD = "`sudo systemctl reload ecrlogind`"
 RESTART = "`sudo systemctl daemon-reload`; `sudo systemctl restart ecrlogind`"
+
+
+def word(text: str) -> str:
+    """Return *text* as one word of a command, in plain ASCII, whatever somebody has written into a file of theirs."""
+    return shlex.quote(ascii(text)[1:-1])
 
 
 def add_destination(name: str, evidence: Evidence, more: str = "") -> str:
@@ -25,18 +33,16 @@ def other_login(place: str, key: str, evidence: Evidence) -> str:
         return "`unset DOCKER_AUTH_CONFIG`, and take it out of where it is set"
     if place == RUNNER_VARIABLE:
         return "take DOCKER_AUTH_CONFIG out of environment in /etc/gitlab-runner/config.toml"
-    if place.startswith(HELPER):
-        if place == f"{HELPER}ecrlogind":
-            return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
-        return f"let {place} give another one, or take it out of {evidence.user.docker_file}"
-    if place.endswith("/auth.json"):
-        return f"`podman logout --authfile {place} {key}`"
     user = evidence.user
-    if place == user.docker_file != user.own_file:
-        return f"`ecrlogind export {user.docker_directory}`"
-    if _is_ours(place, key, evidence):
+    if place == f"{HELPER}{OUR_HELPER}" or _is_ours(place, key, evidence):
         return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
-    return f"`docker logout {key}`; ecrlogind puts its own there"
+    if place.startswith(HELPER):
+        return f"let {place} give another one, or take it out of {user.docker_file}"
+    if place.endswith("/auth.json"):
+        return f"`podman logout --authfile {word(place)} {word(key)}`"
+    if place == user.docker_file != user.own_file:
+        return f"`ecrlogind export {word(user.docker_directory)}`"
+    return f"`docker logout {word(key)}`; ecrlogind puts its own there"
 
 
 def _is_ours(path: str, key: str, evidence: Evidence) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ecrlogind.core.mistake import one_line
 from ecrlogind.core.table import Paint
 from ecrlogind.doctor.checks import judge
 from ecrlogind.doctor.evidence import Evidence
@@ -77,27 +78,36 @@ def _notes(evidence: Evidence) -> Iterator[str]:
 
 
 def text(found: dict[str, Any], paint: Paint) -> str:
-    """Write a report for people; *paint* takes a text and the state that colours it."""
+    """Write a report for people; *paint* takes a text and the state that colours it.
+
+    What others have written into their files reaches the terminal as printable ASCII only.
+    """
     lines: list[str] = []
     for case in found["cases"]:
-        if case["image"]:
-            lines.append(f"{case['image']}, as {case['user']}:")
-        for client in case["clients"]:
-            lines += [f"  {client['client']}", *(f"    {step}" for step in client["steps"])]
-            if client["login"]:
-                lines.append(f"    takes {client['login']}")
-        for answer in case["answers"]:
-            if answer["refusal"] is None:
-                pinned = f": {case['image'].partition('@')[0]} is {answer['digest']}" if answer["digest"] else ""
-                lines.append(f"  the registry answers {' and '.join(answer['clients'])} with 200{pinned}")
+        lines += map(one_line, _way(case))
         for finding in case["findings"]:
             lines += [
-                f"{paint(finding['code'], 'failing')}: {finding['what']}",
-                f"  why: {finding['why']}",
-                f"  do:  {finding['to_do']}",
+                f"{paint(finding['code'], 'failing')}: {one_line(finding['what'])}",
+                f"  why: {one_line(finding['why'])}",
+                f"  do:  {one_line(finding['to_do'])}",
             ]
-    lines += [f"note: {note}" for note in found["notes"]]
-    lines += [f"not seen: {line}" for line in found["unseen"]]
+    lines += [f"note: {one_line(note)}" for note in found["notes"]]
+    lines += [f"not seen: {one_line(line)}" for line in found["unseen"]]
     if found["healthy"]:
-        lines.append(paint(f"nothing found that would make a pull fail for {found['user']}", "healthy"))
+        lines.append(paint(f"nothing found that would make a pull fail for {one_line(found['user'])}", "healthy"))
     return "\n".join(lines) + "\n"
+
+
+def _way(case: dict[str, Any]) -> Iterator[str]:
+    """Yield the way of each client to the image, and what the registry answered."""
+    if case["image"]:
+        yield f"{case['image']}, as {case['user']}:"
+    for client in case["clients"]:
+        yield f"  {client['client']}"
+        yield from (f"    {step}" for step in client["steps"])
+        if client["login"]:
+            yield f"    takes {client['login']}"
+    for answer in case["answers"]:
+        if answer["refusal"] is None:
+            pinned = f": {case['image'].partition('@')[0]} is {answer['digest']}" if answer["digest"] else ""
+            yield f"  the registry answers {' and '.join(answer['clients'])} with 200{pinned}"

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import re
+import shlex
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -452,6 +454,8 @@ def test_a_name_of_an_image_is_taken_apart_as_docker_does():
 
 # --- the words
 
+REJECTED = Refusal("invalid_keys", f"{HOST} does not take the credential: 401 Not Authorized", "")
+
 
 def test_everything_it_says_is_plain_ascii_and_a_line_each():
     given = evidence(
@@ -470,6 +474,26 @@ def test_everything_it_says_is_plain_ascii_and_a_line_each():
         for line in (finding.code, finding.what, finding.why, finding.to_do):
             assert line
             assert "\n" not in line
+
+
+@pytest.mark.parametrize("key", ["$(touch x)", "a; rm -rf ~", "a'b", "\x1b[2J", "two\nlines", "b\u00fccher.example"])
+def test_what_somebody_writes_into_a_file_is_one_word_of_a_command_and_nothing_for_a_terminal(key):
+    spoilt = user(content={"auths": {key: {"auth": "%%%"}, f"{HOST}/{key}": auth("old")}})
+    [finding] = judge(evidence(user=spoilt))
+    assert finding.code == "bad_entry"
+    [command] = re.findall(r"`(.+?)`", finding.to_do)
+    assert shlex.split(command)[:3] == ["docker", "--config", "/home/ci/.docker"]
+    assert len(shlex.split(command)) == 5
+    rejected = Asked(("podman",), "AWS", "/home/ci/.docker/config.json", f"{HOST}/{key}", refusal=REJECTED)
+    [finding] = judge(evidence(user=user(), image=IMAGE, asked=(rejected,)))
+    assert finding.code == "twin_wins"
+    [command] = re.findall(r"`(.+?)`", finding.to_do)
+    assert len(shlex.split(command)) == 3
+
+    said = text(report([evidence(user=spoilt, image=IMAGE)]), lambda words, _state: words)
+
+    assert said.isascii()
+    assert all(line.isprintable() for line in said.splitlines())
 
 
 def test_every_module_with_a_check_is_listed():

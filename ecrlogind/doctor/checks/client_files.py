@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
+from ecrlogind.doctor.advice import word
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
 
@@ -17,13 +18,14 @@ def check(evidence: Evidence) -> Iterator[Finding]:
 
 def _of(user: User) -> Iterator[Finding]:
     file, directory = user.file(user.docker_file), user.file(user.docker_directory)
-    mend = f"`sudo chown -R {user.name}: {user.docker_directory}`"
+    place, path = word(user.docker_directory), word(user.docker_file)
+    mend = f"`sudo chown -R {word(user.name)}: {place}`"
     if file.error == "EACCES" or (directory.error == "EACCES" and not file.text):
         yield Finding(
             "permission_denied",
             f"{user.docker_file} may not be read by {user.name}",
             "docker warns once and pulls as nobody",
-            f"{mend}; `sudo chmod u+rwX {user.docker_directory} {user.docker_file}`",
+            f"{mend}; `sudo chmod u+rwX {place} {path}`",
             user.docker_file,
         )
         return
@@ -48,6 +50,6 @@ def _of(user: User) -> Iterator[Finding]:
             "config_writable_by_others",
             f"{user.docker_file} can be written by others than {user.name}",
             "they decide with which login, and through which helper, this user pulls",
-            f"`chmod go-w {user.docker_file}`",
+            f"`chmod go-w {path}`",
             user.docker_file,
         )

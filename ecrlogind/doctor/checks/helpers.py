@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecrlogind.core.document import HELPERS, OUR_HELPER, STORE, Document, Unfit
-from ecrlogind.doctor.advice import add_destination
+from ecrlogind.doctor.advice import add_destination, word
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
 
@@ -48,7 +48,7 @@ def _of(user: User, host: str, evidence: Evidence) -> Iterator[Finding]:
             "imds_through_proxy",
             f"HTTP_PROXY is set and NO_PROXY lacks {_IMDS}: docker-credential-{named} asks the proxy who it is",
             "the metadata service is there for the instance itself alone, so that helper finds no credentials",
-            f"`export NO_PROXY={','.join(filter(None, (user.proxy('no_proxy'), _IMDS)))}`",
+            f"`export NO_PROXY={word(','.join(filter(None, (user.proxy('no_proxy'), _IMDS))))}`",
             path,
         )
     elif shadow is not None and named != OUR_HELPER and (said is None or said.outcome != "login"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ecrlogind.doctor.advice import word
 from ecrlogind.doctor.clients.docker import docker
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
@@ -24,7 +25,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             "docker_config_is_a_file",
             f"DOCKER_CONFIG is {given}, a file; it must name the directory that config.json is in",
             "docker warns once and pulls as nobody",
-            f"`export DOCKER_CONFIG={given.rpartition('/')[0] or '/'}`",
+            f"`export DOCKER_CONFIG={word(given.rpartition('/')[0] or '/')}`",
         )
     elif given:
         where = "is not there" if not seen.is_there else "is another directory"
@@ -32,7 +33,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             "docker_config_elsewhere",
             f"DOCKER_CONFIG is {given}, which {where}: the login is delivered to {user.own_file}",
             "docker then reads DOCKER_CONFIG/config.json and nothing else",
-            f"`ecrlogind export {given}` in each job that needs its own; else unset DOCKER_CONFIG",
+            f"`ecrlogind export {word(given)}` in each job that needs its own; else unset DOCKER_CONFIG",
         )
     else:
         home = user.environment.get("HOME", "")
@@ -40,7 +41,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
             "home_elsewhere",
             f"HOME is {home}, the home of {user.name} in the user database is {user.home}",
             f"docker reads {user.docker_file}, the login is delivered to {user.own_file}",
-            f"`export HOME={user.home}` (with sudo: sudo -H), or set DOCKER_CONFIG to {user.home}/.docker",
+            f"`export HOME={word(user.home)}` (with sudo: sudo -H), or set DOCKER_CONFIG to {user.home}/.docker",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.document import Document, Unfit
+from ecrlogind.doctor.advice import word
 from ecrlogind.doctor.clients.podman import podman_files
 from ecrlogind.doctor.evidence import Evidence, User
 from ecrlogind.doctor.finding import Finding
@@ -41,7 +42,7 @@ def _of(user: User, hosts: list[str]) -> Iterator[Finding]:
                 "shadowed_by_auth_json",
                 f"{path} has another login for {host}",
                 "podman, skopeo and buildah take that one before docker's config.json, whichever is fresher",
-                f"`podman logout --authfile {path} {host}`",
+                f"`podman logout --authfile {word(path)} {host}`",
                 user.own_file,
                 explains=(path,),
             )

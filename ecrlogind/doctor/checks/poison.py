@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ecrlogind.core import dockerconfig
 from ecrlogind.core.document import Unfit
+from ecrlogind.doctor.advice import word
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 
@@ -34,6 +35,6 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "bad_entry",
                 f"{path}: the entry for {named} cannot be decoded",
                 "one such entry spoils what comes after it: docker warns and drops logins, docker-py stops",
-                f"`docker --config {path.removesuffix('/config.json')} logout {named}`, or take the entry out",
+                f"`docker --config {word(user.docker_directory)} logout {word(key)}`, or take the entry out",
                 path,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ecrlogind.core.document import Document, Unfit
+from ecrlogind.doctor.advice import word
 from ecrlogind.doctor.evidence import Evidence
 from ecrlogind.doctor.finding import Finding
 
@@ -37,7 +38,7 @@ def check(evidence: Evidence) -> Iterator[Finding]:
                 "old_cache",
                 f"{user.home}/.ecr is left of amazon-ecr-credential-helper",
                 "it holds logins in the clear that nobody uses any more",
-                f"`rm -r {user.home}/.ecr`",
+                f"`rm -r {word(user.home)}/.ecr`",
             )
 
 
