@@ -16,8 +16,10 @@ from tests.support.machine import machines_of_module
 
 __all__ = ["dockerd", "machines_of_module"]
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("ward")]  # one machine serves them all
+# One machine serves them all; who comes first makes it.
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("ward"), pytest.mark.timeout(300)]
 
+LONG = pytest.mark.long  # as the one beside it
 FILE = "/home/ci/.docker/config.json"
 
 
@@ -126,8 +128,9 @@ def test_assuming_the_role_is_denied(host):
     ("code", "fault"),
     [
         ("throttled", Fault(service="ecr", error="ThrottlingException", status=400)),
-        ("service_error", Fault(service="ecr", error="ServerException", status=500)),
-        ("malformed_answer", Fault(service="ecr", behaviour="html")),
+        pytest.param("service_error", Fault(service="ecr", error="ServerException", status=500), marks=LONG),
+        pytest.param("malformed_answer", Fault(service="ecr", behaviour="html"), marks=LONG),
+        pytest.param("invalid_keys", Fault(service="ecr", error="UnrecognizedClientException", status=400), marks=LONG),
         ("imds_unreachable", Fault(service="imds", error="Forbidden", status=403)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -152,7 +155,7 @@ def test_an_instance_without_a_role(host):
 
 def test_metadata_beyond_its_hop_limit(host):
     host.aws.instance.state = "no_answer"
-    host.restart()
+    host.restart(host.configure(deadline="3s"))
 
     def raise_the_limit(finding):
         assert "hop limit" in finding["what"] + finding["to_do"]
@@ -174,14 +177,14 @@ def test_a_clock_that_is_wrong(host):
 
 def test_no_name_is_resolved(host):
     host.run("grep -v api.ecr.eu-west-1 /etc/hosts.right >/etc/hosts")
-    host.restart()
+    host.restart(host.configure(deadline="3s"))
 
     host.is_cured_of("dns", by_others=lambda _: host.run("cat /etc/hosts.right >/etc/hosts") and None)
 
 
 def test_no_network(host):
     host.run(f"sed 's/^{AWS}\\(.*api.ecr.eu-west-1\\)/10.99.99.99\\1/' /etc/hosts.right >/etc/hosts")
-    host.restart()
+    host.restart(host.configure(deadline="3s"))
 
     host.is_cured_of("no_network", by_others=lambda _: host.run("cat /etc/hosts.right >/etc/hosts") and None)
 
@@ -189,7 +192,7 @@ def test_no_network(host):
 def test_a_proxy_that_the_daemon_is_sent_to_and_that_is_not_there(host):
     unit = "/etc/systemd/system/ecrlogind.service.d/proxy.conf"
     host.run(f"cat >{unit}; systemctl daemon-reload", stdin="[Service]\nEnvironment=HTTPS_PROXY=http://127.0.0.1:1\n")
-    host.restart()
+    host.restart(host.configure(deadline="3s"))
 
     def correct(finding):
         assert "HTTPS_PROXY" in finding["to_do"]

@@ -119,12 +119,12 @@ class Ward:
         """Run a command as root."""
         return self.machine.run(command, **options)
 
-    def configure(self, registries=(HOST,), users=("root", "ci"), extra=""):
-        """Return the settings' text."""
+    def configure(self, registries=(HOST,), users=("root", "ci"), deadline="20s"):
+        """Return the settings' text; *deadline* is how long the issuer waits for a network that does not come."""
         destinations = ", ".join(f'{{ user = "{user}" }}' for user in users)
         return (
             f"registries = {json.dumps(list(registries))}\ndestinations = [{destinations}]\n"
-            f'[renew]\nfloor = "200ms"\n[aws]\nca_bundle = "/etc/ecrlogind/ca.pem"\ndeadline = "3s"\n{extra}'
+            f'[renew]\nfloor = "200ms"\n[aws]\nca_bundle = "/etc/ecrlogind/ca.pem"\ndeadline = "{deadline}"\n'
         )
 
     def renew(self, *arguments, **more):
