@@ -56,7 +56,7 @@ source "amazon-ebs" "runner" {
     }
   }
 
-  # Spot, from whichever of these there is most of.
+  # Spot, the cheapest of these.
   spot_price          = "auto"
   spot_instance_types = local.instances
   spot_tags           = local.tags

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "docs/guides"
 EXAMPLES = ROOT / "examples"
 
-# Written by others: packer.md has tests of its own.
+# Of another host, the one that images are built on: tests/packer types it.
 OTHERS = frozenset({"packer.md"})
 
 _FENCE = re.compile(r"^```(\w*)$")

@@ -7,7 +7,6 @@ import tarfile
 import pytest
 
 from standin import StandIn
-from tests.support import baking
 from tests.support.baking import PACKER, Kitchen
 from tests.support.hosts import api_names
 
@@ -124,29 +123,6 @@ def test_an_instance_is_logged_in_to_its_own_region_before_its_runner_starts(hos
     assert f'"{HOSTS[region]}"' in host.read("/home/runner/.docker/config.json")
     assert '"detachKeys"' in host.read("/home/runner/.docker/config.json")
     assert host.output("ecrlogind status --json | grep -c in_place") == "2"
-
-
-def test_an_upgrade_of_a_host_that_runs_asks_aws_for_nothing_and_keeps_what_is_mounted(host, aws, kitchen):
-    host.boot()
-    connect(host, aws)
-    host.wait_for("systemctl is-active ecrlogind")
-    host.run("mkdir /run/ecrlogind/docker /mnt/held; mount --bind /run/ecrlogind/docker /mnt/held")
-    host.write("/root/provision.sh", (kitchen.directory / "provision.sh").read_text())
-    host.dockerd.docker("cp", f"{baking.wheelhouse('9.9.9')}/.", f"{host.name}:/root/newer")
-    asked, pid = len(aws.calls(service="ecr")), host.output("systemctl show -P MainPID ecrlogind")
-    upgrade = "LIVE=yes WHEELHOUSE=/root/newer RUNNER_USERS='root runner' bash /root/provision.sh"
-
-    said = host.output(upgrade)
-
-    assert "ecrlogind 9.9.9" in said
-    host.wait_for(f"test $(systemctl show -P MainPID ecrlogind) != {pid} && systemctl is-active ecrlogind", deadline=60)
-    assert host.output("ecrlogind --version; ecrlogind status --json | grep -c in_place") == "ecrlogind 9.9.9\n2"
-    assert len(aws.calls(service="ecr")) == asked == 1
-    assert host.output("stat -c %i /run/ecrlogind/docker") == host.output("stat -c %i /mnt/held")
-    assert host.output(upgrade) == "provision: nothing to do"
-    # The issuer is reached, and is the newer one's.
-    host.run("rm -r /run/ecrlogind/credentials; systemctl restart ecrlogind")
-    assert len(aws.calls(service="ecr")) == 2
 
 
 def test_nothing_starts_before_the_scrub_and_a_login_in_the_build_is_undone_by_it(host, aws, kitchen):

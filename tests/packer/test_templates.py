@@ -35,7 +35,24 @@ AMAZON_EBS = [
     "run_tags",
 ]
 METADATA_OPTIONS = ["http_endpoint", "http_tokens", "http_put_response_hop_limit", "instance_metadata_tags"]
+# What it documents for the blocks in it, as far as this template has any use for it.
+NESTED = {
+    "metadata_options": METADATA_OPTIONS,
+    "source_ami_filter": ["filters", "owners", "most_recent", "include_deprecated"],
+    "launch_block_device_mappings": [
+        *("device_name", "volume_type", "volume_size", "throughput", "iops", "encrypted", "delete_on_termination"),
+        *("kms_key_id", "no_device", "snapshot_id", "virtual_name"),
+    ],
+    "temporary_iam_instance_profile_policy_document": ["Version", "Statement"],
+    "Statement": ["Effect", "Action", "Resource"],
+}
 DOCKER = ["image", "pull", "commit", "changes", "run_command"]
+# The same of Packer's own parts.
+STEPS = {
+    "shell": ["inline", "script", "scripts", "environment_vars", "env", "execute_command", "valid_exit_codes"],
+    "file": ["source", "sources", "content", "destination", "direction", "generated"],
+    "manifest": ["output", "strip_path", "strip_time", "custom_data"],
+}
 
 
 def blocks(name, kind, *labels):
@@ -89,6 +106,32 @@ def test_what_1_6_6_cannot_read_is_in_the_template_all_the_same():
 def test_a_source_says_only_what_its_plugin_documents(name, builder, documented):
     [runner] = blocks(name, "source", builder, "runner")
     assert set(runner) - {"__is_block__", "__comments__"} <= set(documented)
+
+
+def inner(body):
+    """Return all blocks in a block, at any depth, each with its name."""
+    for name, value in body.items():
+        for each in value if isinstance(value, list) else ():
+            if isinstance(each, dict) and "__is_block__" in each:
+                yield name, each
+                yield from inner(each)
+
+
+def test_so_do_the_blocks_in_it():
+    [runner] = blocks("runner-ami.pkr.hcl", "source", "amazon-ebs", "runner")
+    found = list(inner(runner))
+    assert {name for name, _ in found} == set(NESTED)
+    for name, body in found:
+        assert set(body) - {"__is_block__", "__comments__"} <= set(NESTED[name]), name
+
+
+@pytest.mark.parametrize("kind", ["provisioner", "post-processor"])
+def test_so_do_the_steps_of_the_build(kind):
+    [build] = blocks("runner-ami.pkr.hcl", "build")
+    steps = [(name.strip('"'), body) for step in build[kind] for name, body in step.items() if isinstance(body, dict)]
+    assert steps
+    for name, body in steps:
+        assert set(body) - {"__is_block__", "__comments__"} <= set(STEPS[name]), name
 
 
 def test_the_plugins_that_current_packer_wants_are_named_and_stand_apart():

@@ -4,31 +4,56 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.guides.reading import commands, says
 from tests.support import image
 from tests.support.image import REPO
 from tests.support.need import need
 
 PACKER = REPO / "packer"
+GUIDE = REPO / "docs/guides/packer.md"
+# What the guide has users name their base.
+BASE = "my-debian:latest"
 # What Packer 1.6.6 has no word for: the block or argument as a whole, at the indentation that `packer fmt` gives it.
 UNKNOWN_TO_1_6_6 = (r"\n  metadata_options \{\n.*?\n  \}", r"\n  imds_support +=[^\n]*")
 # Where a template says that users put their own provisioners.
 _PLACE = "  # What else your runners need goes here"
 _CERTIFICATES = "/etc/ssl/certs"
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def typed(beginning):
+    """Return the one command of the guide that begins so, as it is to be typed, and what it is to say."""
+    [command] = [each for each in commands(GUIDE.read_text()) if each.line.startswith(beginning)]
+    return command
 
 
 def wheelhouse(version=None):
-    """Return a directory that `packer/wheelhouse.py` made of this checkout; with *version*, as if it had that one."""
-    recipe = [PACKER / "wheelhouse.py", PACKER / "sbom.py", REPO / "constraints.txt"]
+    """Return a directory that the guide's command makes of this checkout; with *version*, as if it had that one."""
+    recipe = [PACKER / "wheelhouse.py", PACKER / "sbom.py", REPO / "constraints.txt", REPO / "Makefile", GUIDE]
 
     def make(directory):
-        command = [sys.executable, PACKER / "wheelhouse.py", directory]
-        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+        with tempfile.TemporaryDirectory() as checkout:
+            image.copy_checkout(checkout)
+            shutil.copytree(PACKER, Path(checkout, "packer"))
+            for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+                shutil.copy(REPO / name, checkout)
+                os.utime(Path(checkout, name), (0, 0))  # the venv, which is this one, is up to date
+            Path(checkout, ".venv").symlink_to(sys.prefix)
+            command = typed("make wheelhouse")
+            done = subprocess.run(
+                command.line, shell=True, cwd=checkout, check=True, timeout=300, stdout=subprocess.PIPE, text=True
+            )
+            # The guide's numbers are those of its day.
+            assert says([_NUMBER.sub("N", line) for line in command.says], _NUMBER.sub("N", done.stdout)), done.stdout
+            shutil.move(Path(checkout, "dist/wheelhouse"), directory)
 
     def make_other(directory):
         shutil.copytree(wheelhouse(), directory, ignore=shutil.ignore_patterns("ecrlogind-*.whl"))
@@ -71,6 +96,11 @@ def for_1_6_6(text):
     return text
 
 
+def built(manifest):
+    """Return the id of what was built last, from Packer's manifest."""
+    return json.loads(manifest.read_text())["builds"][-1]["artifact_id"]
+
+
 @dataclass(frozen=True, slots=True)
 class Kitchen:
     """A copy of packer/ that Packer 1.6.6 reads, in *directory*. What it writes stays there."""
@@ -98,10 +128,15 @@ class Kitchen:
 
     def packer(self, *arguments, environment=(), check=True):
         """Run packer in it; return the CompletedProcess, all output as text in stdout."""
+        return self.type(shlex.join(["packer", *map(str, arguments), "packer/"]), environment=environment, check=check)
+
+    def type(self, line, *, environment=(), check=True):
+        """Type a command line in the directory that packer/ is in."""
         own = {"PACKER_CONFIG_DIR": str(self.directory), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"}
         done = subprocess.run(
-            ["packer", *map(str, arguments), "."],
-            cwd=self.directory,
+            line,
+            shell=True,
+            cwd=self.directory.parent,
             env={**os.environ, **own, **dict(environment)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -110,7 +145,7 @@ class Kitchen:
             check=False,
         )
         if check and done.returncode:
-            raise AssertionError(f"packer {arguments[0]}: exit {done.returncode}\n{done.stdout}")
+            raise AssertionError(f"{line}: exit {done.returncode}\n{done.stdout}")
         return done
 
     def bake(self, dockerd, base, *, check=True, options=("--network=none",), **variables):
@@ -119,11 +154,11 @@ class Kitchen:
         With ``check=False`` the id is None if the build failed.
         """
         manifest = self.directory / "manifest.json"
-        said = {"docker_base": base, "docker_options": json.dumps(options), "manifest": manifest, **variables}
+        said = {"docker_options": json.dumps(options), "manifest": manifest, **variables}
         said = {"wheelhouse": wheelhouse(), "runner_users": '["root", "runner"]', **said}
-        arguments = [option for name, value in said.items() for option in ("-var", f"{name}={value}")]
-        environment = {"DOCKER_HOST": dockerd.host}
-        done = self.packer("build", "-only=docker.*", *arguments, environment=environment, check=check)
+        environment = {"DOCKER_HOST": dockerd.host, **{f"PKR_VAR_{name}": str(value) for name, value in said.items()}}
+        dockerd.docker("tag", base, BASE)
+        done = self.type(typed("packer build -only='docker.*'").line, environment=environment, check=check)
         if done.returncode:
             return None, done.stdout
-        return json.loads(manifest.read_text())["builds"][-1]["artifact_id"], done.stdout
+        return built(manifest), done.stdout

@@ -92,17 +92,21 @@ def _packaged():
     return [*alone, *(file for part in PACKAGED for file in _files(REPO / part))]
 
 
+def copy_checkout(copy):
+    """Copy what a wheel is made of: a build must not see, nor leave, what else lies in the checkout."""
+    for part in PACKAGED:
+        shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", *SCHEMAS):
+        shutil.copy(REPO / name, Path(copy, name))
+    for name in ("README.md", "LICENSE"):
+        Path(copy, name).write_text(f"see {name} in the repository\n")
+
+
 def _make_wheel(directory, version):
-    # From a copy: a build must not see, nor leave, what else lies in the checkout.
     with tempfile.TemporaryDirectory() as copy:
-        for part in PACKAGED:
-            shutil.copytree(REPO / part, Path(copy, part), ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", *SCHEMAS):
-            shutil.copy(REPO / name, Path(copy, name))
+        copy_checkout(copy)
         if version:
             Path(copy, "ecrlogind/__init__.py").write_text(f'__version__ = "{version}"\n')
-        for name in ("README.md", "LICENSE"):
-            Path(copy, name).write_text(f"see {name} in the repository\n")
         directory.mkdir()
         _pip_wheel(directory, "--no-deps", copy)
 
