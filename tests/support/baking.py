@@ -56,7 +56,7 @@ def wheelhouse(version=None):
             shutil.move(Path(checkout, "dist/wheelhouse"), directory)
 
     def make_other(directory):
-        shutil.copytree(wheelhouse(), directory, ignore=shutil.ignore_patterns("ecrlogind-*.whl"))
+        shutil.copytree(wheelhouse(), directory, ignore=shutil.ignore_patterns("ecrlogind-*.whl", "bom.json", "SHA*"))
         ours = Path(shutil.copy(image.wheel(version), directory))
         requirements = directory / "requirements.txt"
         others = [line for line in requirements.read_text().splitlines(True) if not line.startswith("ecrlogind==")]
