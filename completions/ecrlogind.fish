@@ -27,7 +27,7 @@ complete -c ecrlogind -n "not __fish_seen_subcommand_from $commands" -a policy -
 complete -c ecrlogind -n "__fish_seen_subcommand_from wait" -l timeout -x -a '10s 30s 1min 2min 5min' -d 'How long'
 complete -c ecrlogind -n "__fish_seen_subcommand_from wait" -a '(__ecrlogind_hosts)' -d Registry
 complete -c ecrlogind -n "__fish_seen_subcommand_from status doctor policy" -l json -d 'As JSON'
-complete -c ecrlogind -n "__fish_seen_subcommand_from status" -l watch -d 'Refresh in place'
+complete -c ecrlogind -n "__fish_seen_subcommand_from status" -l watch -d 'Print it anew each second'
 complete -c ecrlogind -n "__fish_seen_subcommand_from check" -l print -d 'Print the settings in effect'
 complete -c ecrlogind -n "__fish_seen_subcommand_from export" -a '(__fish_complete_directories)'
 complete -c ecrlogind -n "__fish_seen_subcommand_from doctor" -l user -x -a '(__fish_complete_users)' -d 'For whom'

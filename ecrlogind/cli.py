@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     status = command("status", f"{reading}:status", "say how the logins stand", "ecrlogind status --watch")
     status.add_argument("--json", action="store_true", help="print the status document")
-    status.add_argument("--watch", action="store_true", help="refresh in place until interrupted")
+    status.add_argument("--watch", action="store_true", help="print it anew each second until interrupted")
 
     text = "write the caller's logins as DIR/config.json"
     export = command("export", f"{reading}:export", text, 'ecrlogind export "$DOCKER_CONFIG"')

@@ -1,5 +1,6 @@
 """The pages by themselves: where they lead, what they show, and that whoever is to read an example can."""
 
+import configparser
 import json
 import os
 import re
@@ -68,11 +69,22 @@ def test_settings_that_are_shown_are_taken_as_they_stand(block):
     assert list(SCHEMA.iter_errors(content)) == []
 
 
-@pytest.mark.parametrize("block", shown("json", "yaml", "hcl"))
-def test_what_is_shown_for_other_programs_is_of_their_form(block):
-    parse = {"json": json.loads, "yaml": yaml.safe_load, "hcl": hcl2.loads}[block.language]
+def ini(text):
+    reader = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    reader.read_string(text)
+    return reader.sections()
 
-    assert parse(block.text)
+
+def shell(text):
+    return subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+PARSERS = {"json": json.loads, "yaml": yaml.safe_load, "hcl": hcl2.loads, "ini": ini, "sh": shell, "bash": shell}
+
+
+@pytest.mark.parametrize("block", shown(*PARSERS))
+def test_what_is_shown_for_other_programs_is_of_their_form(block):
+    assert PARSERS[block.language](block.text)
 
 
 def test_every_command_of_ours_that_is_shown_is_one():
