@@ -20,7 +20,8 @@ from pathlib import Path
 from tests.support.need import need
 
 REPO = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "ecrlogind-tests"
+_CACHES = os.environ.get("XDG_CACHE_HOME") or ("/var/cache" if os.geteuid() == 0 else Path.home() / ".cache")
+CACHE = Path(_CACHES) / "ecrlogind-tests"
 PACKAGED = ("bin", "completions", "docs/man", "ecrlogind", "systemd")
 SCHEMAS = ("docs/config.schema.json", "docs/status.schema.json")
 PACKAGES = ("iproute2", "nftables", "procps", "strace", "acl", "libfaketime", "sudo")
