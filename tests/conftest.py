@@ -8,6 +8,14 @@ from hypothesis import settings
 import tests.support.bounded  # noqa: F401  # it registers the profiles
 from standin import StandIn
 from tests.support.keeper import Keeper
+from tests.support.rows import (
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_pyfunc_call,
+    pytest_sessionstart,
+)
+
+__all__ = ["pytest_collection_modifyitems", "pytest_configure", "pytest_pyfunc_call", "pytest_sessionstart"]
 
 settings.load_profile("ecrlogind")
 

@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 
 PIECE = 24
+# What keys, tokens and base64 are made of: where none of that stands in a row, no such secret can.
+_RUN = re.compile(rb"[A-Za-z0-9+/=_.-]{24,}")
 
 
 class Needles:
@@ -18,13 +20,15 @@ class Needles:
             for form in _forms(secret.encode()):
                 for start in range(len(form) - PIECE + 1):
                     self._pieces.setdefault(form[start : start + PIECE], secret[:6])
+        self._is_plain = all(_RUN.fullmatch(piece) for piece in self._pieces)
 
     def found_in(self, content):
         """Return the first piece of a secret in *content*, None if there is none."""
         pieces = self._pieces
-        for start in range(len(content) - PIECE + 1):
-            if content[start : start + PIECE] in pieces:
-                return content[start : start + PIECE]
+        for run in _RUN.findall(content) if self._is_plain else [content]:
+            for start in range(len(run) - PIECE + 1):
+                if run[start : start + PIECE] in pieces:
+                    return run[start : start + PIECE]
         return None
 
 
@@ -50,8 +54,9 @@ def executions(log):
 class Sampler:
     """Reads, again and again, what anybody could of the processes below *ancestor* and of the files named by *look*."""
 
-    def __init__(self, ancestor, look):
+    def __init__(self, ancestor, look, every=0.005):
         self.seen = set()
+        self._every = every
         self._ancestor = ancestor
         self._look = look
         self._over = threading.Event()
@@ -66,16 +71,20 @@ class Sampler:
         self._thread.join()
 
     def _run(self):
-        while not self._over.wait(0.005):
+        while not self._over.wait(self._every):
+            own = self._read(f"/proc/{self._ancestor}/cmdline")
             for pid in descendants(self._ancestor):
-                for name in ("cmdline", "environ"):
-                    self._take(f"/proc/{pid}/{name}")
-            for path in self._look():
-                self._take(path)
+                before, environment, after = (self._read(f"/proc/{pid}/{n}") for n in ("cmdline", "environ", "cmdline"))
+                # Between fork and exec a child still shows what its parent was given.
+                if own not in (before, after):
+                    self.seen |= {before, environment, after}
+            self.seen |= {self._read(path) for path in self._look()}
 
-    def _take(self, path):
+    @staticmethod
+    def _read(path):
         with suppress(OSError), open(path, "rb") as file:
-            self.seen.add(file.read(1 << 20))
+            return file.read(1 << 20)
+        return b""
 
 
 def descendants(ancestor):

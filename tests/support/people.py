@@ -48,14 +48,19 @@ class Person:
         return subprocess.run([*identity, *map(str, command)], check=False, env=environment, **options)
 
 
+def some_name():
+    """Return a name that no user of this machine has."""
+    return f"ecrl-{secrets.token_hex(4)}"
+
+
 @contextmanager
-def person():
+def person(name=None):
     """Create a user, and take the user and the home away afterwards."""
     need(os.geteuid() == 0, "root, to create users")
     need(shutil.which("useradd"), "useradd")
     place = Path(tempfile.mkdtemp(prefix="ecrlogind-home-", dir="/tmp"))
     place.chmod(0o755)
-    name = f"ecrl-{secrets.token_hex(4)}"
+    name = name or some_name()
     home = place / name
     _users("useradd", "--create-home", "--home-dir", home, "--user-group", "--shell", "/bin/sh", name)
     try:
