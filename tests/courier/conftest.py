@@ -1,15 +1,12 @@
-import ctypes
 import os
 import shutil
-import struct
-import subprocess
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.courier import DENIED, Home, inject, traced
+from tests.support.mounts import dead_server, mount
 from tests.support.need import need
 
 
@@ -64,16 +61,6 @@ def other_homes(deny):
 @pytest.fixture
 def mounted():
     """Return what mounts something for the length of a with block."""
-    need(os.geteuid() == 0, "root, to mount")
-
-    @contextmanager
-    def mount(*arguments):
-        subprocess.run(["mount", *arguments], check=True)
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "--lazy", arguments[-1]], check=True)
-
     return mount
 
 
@@ -94,24 +81,5 @@ def injected(tmp_path):
 
 @pytest.fixture
 def hanging_mount():
-    """Return what mounts a file system whose server answers nothing once it is mounted, as a dead NFS server."""
-    need(os.geteuid() == 0, "root, to mount")
-    need(Path("/dev/fuse").exists(), "/dev/fuse")
-
-    @contextmanager
-    def mount(where):
-        server = os.open("/dev/fuse", os.O_RDWR)
-        options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
-        libc = ctypes.CDLL(None, use_errno=True)
-        need(libc.mount(b"dead", os.fsencode(where), b"fuse", 0, options) == 0, "FUSE")
-        try:
-            # linux/fuse.h: the INIT request is a header of 40 bytes and the kernel's version; so we take it all.
-            unique = struct.unpack_from("=Q", os.read(server, 1 << 17), 8)[0]
-            init = struct.pack("=IIIIHHIII28x", 7, 23, 0, 0, 0, 0, 4096, 1, 0)[:64].ljust(64, b"\0")
-            os.write(server, struct.pack("=IiQ", 16 + len(init), 0, unique) + init)
-            yield
-        finally:
-            libc.umount2(os.fsencode(where), 2)  # MNT_DETACH
-            os.close(server)
-
-    return mount
+    """Return what mounts a file system whose server answers nothing once it is mounted."""
+    return dead_server
