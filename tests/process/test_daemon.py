@@ -11,7 +11,6 @@ import pytest
 
 from standin import Fault
 from tests.support.keeper import until
-from tests.support.processes import children
 
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
 OTHER = "222222222222.dkr.ecr.us-east-1.amazonaws.com"
@@ -112,16 +111,6 @@ def test_without_its_scheduler_nothing_is_asked_and_nothing_renews(keeper, aws):
     assert aws.calls() == []
 
 
-def test_it_heals_what_somebody_took_out(keeper):
-    keeper.write_settings(["self"])
-
-    with keeper.running():
-        until(lambda: keeper.password(OWN), "the login")
-        keeper.wait_for(states={"self": "in_place"})
-        keeper.destination().write_text('{"auths": {}}')
-        until(lambda: keeper.password(OWN), "the login, put back")
-
-
 def test_a_restart_asks_aws_for_nothing_that_is_still_good(keeper, aws):
     keeper.write_settings(["self", OTHER])
     with keeper.running():
@@ -171,16 +160,6 @@ def test_what_is_held_is_for_its_keeper_alone(keeper):
     assert {path.stat().st_mode & 0o777 for path in held.iterdir()} == {0o600}
     assert (keeper.state / "status.json").stat().st_mode & 0o777 == 0o644
     assert keeper.destination().stat().st_mode & 0o777 == 0o600
-
-
-def test_a_second_keeper_is_turned_away_by_the_first_one_s_pid(keeper):
-    keeper.write_settings(["self"])
-    with keeper.running():
-        keeper.wait_for(states={"self": "in_place"})
-        second = keeper.run("run")
-
-        assert second.returncode == 75
-        assert str(keeper.process.pid) in second.stderr
 
 
 def test_login_beside_a_keeper_asks_that_one(keeper, aws):
@@ -388,15 +367,3 @@ def test_after_a_kill_status_says_that_nothing_runs(keeper):
         keeper.process.wait()
         assert keeper.run("status").returncode == 3
         assert "not running" in keeper.run("status").stdout
-
-
-def test_a_crash_of_the_issuer_is_a_refusal_and_is_tried_again(keeper, aws):
-    keeper.write_settings(["self"])
-    hang = aws.fault(Fault(service="ecr", behaviour="hang"))
-    with keeper.running():
-        aws.wait_for_calls(1, action="GetAuthorizationToken")
-        issuer = until(lambda: children(keeper.process.pid, "ecrlogind.issuer"), "the issuer")[0]
-        os.kill(issuer, signal.SIGKILL)
-        hang.lift()
-        keeper.wait_for(states={"self": "in_place"})
-        assert "issuer_failed" in keeper.log

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pwd
 import signal
-import socket
 
 import pytest
 
@@ -13,47 +12,6 @@ from tests.support.keeper import until
 
 HANG = Fault(service="ecr", behaviour="hang")
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
-
-
-def test_without_a_notify_socket_it_just_runs(keeper):
-    keeper.write_settings(["self"])
-    keeper.environment["NOTIFY_SOCKET"] = str(keeper.directory / "nobody-listens")
-
-    with keeper.running():
-        keeper.wait_for(states={"self": "in_place"})
-        assert keeper.stop() == 0
-
-
-def test_an_abstract_notify_socket_is_told(keeper):
-    name = f"ecrlogind-test-{os.getpid()}-{os.urandom(4).hex()}"
-    keeper.write_settings(["self"])
-    keeper.environment["NOTIFY_SOCKET"] = f"@{name}"
-
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as ours, keeper.running():
-        ours.bind(f"\0{name}")
-        ours.settimeout(30)
-        until(lambda: b"READY=1" in ours.recv(65536), "READY")
-
-
-def test_a_full_notify_socket_stops_no_pass_and_ready_is_told_once_there_is_room(keeper, notify_socket):
-    keeper.write_settings(["self"])
-    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as other:
-        other.setblocking(False)
-        other.connect(notify_socket.path)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                other.send(b"X=1")
-
-    with keeper.running():
-        keeper.wait_for(states={"self": "in_place"})
-        until(lambda: keeper.document["ready"], "ready")
-
-        said = notify_socket.read_until(b"READY=1")
-
-        assert b"STATUS=1 of 1 logins in place" in said
-        # What was not said before is not said twice now.
-        assert said.count(b"READY=1") == 1
 
 
 # A user database that answers when it likes, as that of a dead LDAP server does: not while the test has the file there.
@@ -107,41 +65,6 @@ def test_a_reload_before_it_is_ready_does_not_say_ready(keeper, aws, notify_sock
             until(lambda: "settings.adopted" in keeper.log, "the reload")
             keeper.stop()
             assert b"READY=1" not in notify_socket.read_until(b"STOPPING=1")
-
-
-def test_a_storm_of_reloads_is_one_and_then_one_in_a_while(keeper, aws, notify_socket):
-    keeper.write_settings(["self"])
-    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
-    with keeper.running():
-        notify_socket.read_until(b"READY=1")
-        for _ in range(500):
-            keeper.process.send_signal(signal.SIGHUP)
-        keeper.write_settings([OWN])
-        keeper.process.send_signal(signal.SIGHUP)
-
-        # The last one counts: what was written before it is in force.
-        until(lambda: keeper.states() == {OWN: "in_place"}, "the settings")
-        keeper.stop()
-        said = notify_socket.read_until(b"STOPPING=1")
-
-    assert 1 <= said.count(b"RELOADING=1") <= 10
-
-
-def test_bad_settings_at_a_start_are_said_and_waited_out(keeper, notify_socket):
-    keeper.write_settings(["self"])
-    right = keeper.config.read_text()
-    keeper.config.write_text(right.replace("registries", "registeries"))
-    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
-
-    with keeper.running():
-        said = notify_socket.read_until(b"EXTEND_TIMEOUT_USEC")
-        assert b"STATUS=bad settings: " in said
-        assert b"registeries" in said
-        assert keeper.document["problem"]["code"] == "bad_settings"
-        keeper.config.write_text(right)
-        assert b"bad settings" not in notify_socket.read_until(b"READY=1").rpartition(b"STATUS=")[2]
-
-    assert keeper.log.count("settings.refused") == keeper.log.count("did you mean") == 1
 
 
 def test_it_stops_while_it_waits_for_right_settings(keeper, notify_socket):
