@@ -148,6 +148,7 @@ while True:
             if (courier or os.stat("/proc/" + pid).st_uid == os.getuid()) and int(pid) != os.getpid():
                 libc.ptrace(16, int(pid), 0, 0)
                 os.kill(int(pid), 9)
+                print("killed", flush=True)
         except OSError:
             pass
 """
@@ -171,6 +172,8 @@ def test_f6_a_user_who_kills_couriers(story, user):
         story.start()
         story.until(lambda: {story.state(SOUND, name) for name in ("one", "two")} == {"in_place"}, "the others")
         story.until(lambda: story.error(SOUND, "theirs")["code"] or path.exists(), "what comes of it")
+        # Some get through: the user's own file is theirs to keep from us, or not.
+        assert killer.stdout.readline() == b"killed\n"
     finally:
         killer.kill()
         killer.communicate()
@@ -179,16 +182,16 @@ def test_f6_a_user_who_kills_couriers(story, user):
 
 @row(
     "F-7",
-    provoked="a user fills .docker with 20,000 names like a courier's own, and replaces the directory meanwhile",
+    provoked="a user fills .docker with 5,000 names like a courier's own, and replaces the directory meanwhile",
     holds="no courier looks at more than a thousand, none is late; the login stands where the directory is now",
 )
 def test_f7_a_directory_of_many_names(story, user):
     path = story.admit(user)
-    many = "mkdir .docker; cd .docker; seq -f '.ecrlogind.%.0f' 20000 | xargs touch"
+    many = "mkdir .docker; cd .docker; seq -f '.ecrlogind.%.0f' 5000 | xargs touch"
     done = user.run("sh", "-ec", many, cwd=user.home)
     assert done.returncode == 0, done.stderr
     story.start().settle()
-    assert len(os.listdir(path.parent)) == 20_001
+    assert len(os.listdir(path.parent)) == 5_001
 
     done = user.run("sh", "-ec", "mv .docker away; mkdir .docker; rm -r away", cwd=user.home)
     assert done.returncode == 0, done.stderr

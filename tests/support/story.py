@@ -6,21 +6,14 @@ says by `affects`; everything else must be in place at the end.
 """
 
 import base64
-import json
-import os
-import re
 import signal
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import ecrlogind
 from standin import Fault
-from standin.registry import accepts
-from tests.support.canary import Sampler
-from tests.support.invariants import Destination, Evidence, broken
-from tests.support.keeper import Keeper, until
-from tests.support.truth import Held, Stands, Truth
+from tests.support.keeper import until
+from tests.support.witness import Witness, read, region_of
 
 VICTIM = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
 SOUND = "444455556666.dkr.ecr.us-east-1.amazonaws.com"
@@ -33,7 +26,6 @@ FOREIGN = (
     '    "detachKeys":"ctrl-e,e",  "x": 1e400,\n\t"credHelpers": {"gcr.io": "gcloud"}\n}\n\n'
 ).encode()
 
-_REGION = re.compile(r"\b[a-z]{2,}(?:-[a-z]+)+-\d\b")
 _REGIONS = [
     f"{where}-{number}"
     for number in (1, 2, 3)
@@ -51,47 +43,31 @@ _REGIONS = [
 
 # A core would be a whole memory, and lie in the working directory.
 _ANYWHERE = 'ulimit -c unlimited; cd "$0"; exec "$@"'
-_SAMPLED_EVERY = 0.02
 
 
-class Story:
+class Story(Witness):
     """One host whose daemon something happens to."""
 
     def __init__(self, directory, aws):
-        self.aws = aws
-        self.directory = directory
-        self.keeper = Keeper(directory, aws)
-        self.temporary = directory / "tmp"
-        self.temporary.mkdir()
+        super().__init__(directory, aws)
         self.keeper.environment |= {
             "TMPDIR": str(self.temporary),
             "PYTHONPATH": str(Path(ecrlogind.__file__).parents[1]),
         }
-        self.credentials = directory / "keys"
         self._add_keys("sound", "444455556666")
-        self.destinations = {name: self.keeper.destination(name) for name in ("one", "two")}
-        self.foreign: dict[str, bytes | None] = dict.fromkeys(self.destinations, FOREIGN)
-        for path in self.destinations.values():
+        for name in ("one", "two"):
+            path = self.destinations[name] = self.keeper.destination(name)
+            self.labels[name] = str(path)
+            self.foreign[name], self._files[name] = FOREIGN, set()
             path.parent.mkdir()
             path.write_bytes(FOREIGN)
-        self.secrets = [FOREIGN_PASSWORD]
-        self.labels = {name: str(path) for name, path in self.destinations.items()}
-        self.opened = ExitStack()
-        self.rewritten, self.unfit, self.hindered, self.shadowed = set(), set(), set(), set()
-        self.out_of_reach, self.stand_ins, self.others = set(), set(), set()
-        self.refused, self.rejected, self.absent, self.given_though_altered = set(), set(), set(), set()
-        self.problem = False
-        self.ends_with = None
-        self.hurries = 0
+        self.secrets.append(FOREIGN_PASSWORD)
         self.endpoints, self.of_aws, self.sections = dict(aws.endpoints), {}, {}
         self.victim = {"host": VICTIM}
         self.registries = [{"host": SOUND, "profile": "sound"}]
         self.entries = [{"path": str(path)} for path in self.destinations.values()]
+        self.opened = ExitStack()
         self.affects(VICTIM)
-        self._sampler = None
-        self._seen, self._of_processes = set(), set()
-        self._files = {name: set() for name in self.destinations}
-        self._said = []
 
     # --- what the world is like
 
@@ -158,7 +134,7 @@ class Story:
         self.labels["theirs"] = f"user:{person.name}"
         if not any(entry.get("user") == person.name for entry in self.entries):
             self.entries.append({"user": person.name, **more})
-        self.foreign["theirs"], self._files["theirs"] = _read(path), set()
+        self.foreign["theirs"], self._files["theirs"] = read(path), set()
         self._touch("theirs")
         return path
 
@@ -169,7 +145,7 @@ class Story:
 
     def planted(self, name="one"):
         """Take what now stands at a destination for what is not to be changed."""
-        self.foreign[name] = _read(self.destinations[name])
+        self.foreign[name] = read(self.destinations[name])
         self.unfit.add(name)
         self._files[name].clear()
 
@@ -238,7 +214,6 @@ class Story:
         """Ask at once, now that it is mended, and wait until every login is in place."""
         self.refused.clear()
         self.hindered.clear()
-        self.rejected.clear()
         self.hurry()
         return self.settle()
 
@@ -264,14 +239,6 @@ class Story:
         self.start()
 
     # --- what is looked at
-
-    @property
-    def log(self):
-        return self.keeper.log
-
-    @property
-    def pid(self):
-        return self.keeper.process.pid
 
     def label(self, name):
         """Return what status calls a destination."""
@@ -315,173 +282,13 @@ class Story:
     def password(self, host=VICTIM, name="one"):
         return self.keeper.password(host, name)
 
-    # --- what must hold
-
-    def hold(self):
-        """See that every invariant holds, at the latest when what is under way has come to its end."""
-        ends_at = time.monotonic() + 30
-        while found := broken(self.evidence()):
-            if time.monotonic() > ends_at:
-                raise AssertionError("\n".join([*found, f"{self.keeper.document}", *self.log.splitlines()[-40:]]))
-            time.sleep(0.2)
-
-    def evidence(self):
-        """Return what is to be seen at this moment."""
-        running = self.keeper.process.poll() is None
-        dead = None
-        if not running and self.ends_with is None:
-            dead = f"it ended with {self.keeper.process.returncode}"
-        document, truths = self.keeper.document, self.truths()
-        return Evidence(
-            destinations={
-                name: Destination(
-                    self.foreign[name],
-                    _read(path),
-                    frozenset(self._files[name]),
-                    name in self.rewritten,
-                    name in self.unfit,
-                )
-                for name, path in self.destinations.items()
-                if name not in self.out_of_reach
-            },
-            hosts=frozenset({*(host for host, _ in truths), *self.stand_ins}),
-            places=self._places(),
-            secrets=(*self.aws.secrets(), *self.secrets),
-            left_over=tuple(self._left_over()),
-            dead=dead,
-            unaffected=frozenset(key for key in truths if not self.affected(*key)),
-            truths=truths,
-            document=document,
-            is_telling=running and not self.problem_at_start,
-            problem=self.problem,
-            calls=tuple(self.aws.calls()),
-            hurries=self.hurries,
-        )
-
-    problem_at_start = False
-
-    def truths(self):
-        """Return how every login that the settings ask for really is."""
-        hosts = [self.victim["host"], *(each["host"] for each in self.registries)]
-        return {(host, self.label(at)): self._truth(host, at) for host in hosts for at in self._labels()}
-
-    def _labels(self):
-        return [entry["path"] if "path" in entry else f"user:{entry['user']}" for entry in self.entries]
-
-    def _truth(self, host, at):
-        return Truth(
-            held=self._held(host),
-            stands=self._stands(host, at),
-            refused=host in self.refused,
-            hindered=at in self.hindered,
-            shadowed=(host, at) in self.shadowed or at in self.shadowed,
-            user=at not in self.absent,
-        )
-
-    def _held(self, host):
-        if host in self.rejected:
-            return Held.REJECTED
-        region = region_of(host)
-        given = [call for call in self.aws.calls(action="GetAuthorizationToken") if call.region == region]
-        whole = (None, "latency", *(["rewrite"] if host in self.given_though_altered else []))
-        if not [call for call in given if call.status == 200 and call.fault in whole]:
-            return Held.NONE
-        newest = self.aws.passwords(region)[-1]
-        return Held.GOOD if newest.expires_at > time.time() + self.aws.world.clock_skew else Held.ENDED
-
-    def _stands(self, host, at):
-        name = next(name for name, label in self.labels.items() if label == at)
-        text = b"{}" if name in self.out_of_reach else _read(self.destinations[name]) or b"{}"
-        try:
-            document = json.loads(text)
-            login = document.get("auths", {}).get(host)
-        except (ValueError, AttributeError, RecursionError):  # no document
-            return Stands.NOTHING
-        if document.get("credHelpers", {}).get(host) == "ecrlogind":
-            return Stands.OURS
-        if login is None:
-            return Stands.NOTHING
-        try:
-            user, _, password = base64.b64decode(login["auth"], validate=True).decode().partition(":")
-        except (ValueError, KeyError, TypeError):
-            return Stands.GARBLED
-        if user != "AWS" or password not in {each.value for each in self.aws.passwords()}:
-            return Stands.THEIRS
-        return Stands.OURS if accepts(host, password, self.aws.world) else Stands.OURS_ENDED
-
-    def _places(self):
-        return {
-            "the log": self.log.encode(),
-            "the status": b"\0".join(self._seen),
-            "arguments and environments": b"\0".join(
-                {*self._of_processes, *(self._sampler.seen if self._sampler else ())}
-            ),
-            "what commands said": "\0".join(self._said).encode(),
-            "files": b"\0".join(_read(path) or b"" for path in self._files_around()),
-        }
-
     def run(self, command, *arguments, **more):
         """Run another command to its end."""
         done = self.keeper.run(command, *arguments, **more)
         self._said += [done.stdout, done.stderr]
         return done
 
-    def _files_around(self):
-        """Yield all files that the daemon may have written, but those that are there for secrets."""
-        meant = (self.directory / "aws", self.keeper.state / "credentials", self.keeper.state / "answers")
-        known = {self.credentials, self.keeper.config, *self.destinations.values(), *self.others}
-        for path in self._all_files():
-            is_meant = path in known or any(path.is_relative_to(each) for each in meant)
-            if not is_meant and path.is_file() and not path.is_symlink():
-                yield path
-
-    def _all_files(self):
-        beyond = {self.destinations[name].parent for name in self.out_of_reach}
-        for top in {self.directory, *(path.parent for path in self.destinations.values())} - beyond:
-            for place, inside, names in os.walk(top):
-                inside[:] = [each for each in inside if Path(place, each) not in beyond]
-                yield from (Path(place, each) for each in names)
-
-    def _left_over(self):
-        yield from map(str, self.temporary.iterdir())
-        yield from (str(path) for path in self._all_files() if path.name.startswith("core"))
-
-    # --- the sampler's questions
-
-    def _take(self):
-        """Look at what others read meanwhile: the status, and the files."""
-        if text := _read(self.keeper.state / "status.json"):
-            self._seen.add(text)
-        for name, path in list(self.destinations.items()):
-            if name not in self.out_of_reach | self.rewritten and (text := _read(path)) is not None:
-                self._files[name].add(text)
-        return ()
-
-    def _watch(self):
-        self._sampler = Sampler(self.pid, self._take, every=_SAMPLED_EVERY)
-        self._sampler.__enter__()
-
-    def _unwatch(self):
-        watched, self._sampler = self._sampler, None
-        if watched is not None:
-            watched.__exit__()
-            self._of_processes |= watched.seen
-        return watched is not None
-
     def end(self):
         self.keeper.end()
         self._unwatch()
         self.opened.close()
-
-
-def region_of(host):
-    """Return the region of a registry's host."""
-    return _REGION.search(host)[0]
-
-
-def _read(path):
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            return file.read(1 << 20)
-    except OSError:
-        return None

@@ -20,7 +20,6 @@ class Held(Enum):
     NONE = "nothing yet"
     GOOD = "a credential that the registry takes"
     ENDED = "a credential past its end"
-    REJECTED = "a credential that the registry was seen not to take, or to let nothing be pulled with"
 
 
 class Stands(Enum):
@@ -46,7 +45,6 @@ class Truth:
     hindered: bool = False
     shadowed: bool = False
     user: bool = True
-    via: str = "file"
 
     @property
     def words(self) -> frozenset[str]:
@@ -55,18 +53,7 @@ class Truth:
             return frozenset({"pending"})
         if self.held is Held.NONE:
             return frozenset({"failed"} if self.refused else {"pending"})
-        if self.via != "file":
-            return self._words_of_answer
-        if self.held is Held.REJECTED:
-            return frozenset({"failed"})
         return self._words_of_file
-
-    @property
-    def _words_of_answer(self) -> frozenset[str]:
-        return {
-            Held.ENDED: frozenset({"expired"}),
-            Held.REJECTED: frozenset({"failed"}),
-        }.get(self.held, frozenset({"shadowed"} if self.shadowed else {"in_place"}))
 
     @property
     def _words_of_file(self) -> frozenset[str]:
@@ -105,8 +92,7 @@ def lies(document: Mapping[str, Any], truths: Mapping[tuple[str, str], Truth], *
     late = any(truth.refused or truth.held in (Held.NONE, Held.ENDED) for truth in truths.values())
     states = {registry["state"] for registry in document["registries"]}
     shown_late = bool(states & {"failing", "expired", "pending"})
-    rejected = any(truth.held is Held.REJECTED for truth in truths.values())
-    if not rejected and late != shown_late:
+    if late != shown_late:
         found.append(f"the registries are shown as {sorted(states)}, and a renewal is {'' if late else 'not '}late")
     users = [(login["state"], (login["error"] or {}).get("code") != "no_user") for login in document["logins"]]
     expected = verdict(users, states)
