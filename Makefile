@@ -50,10 +50,11 @@ format: $(STAMP) ## let ruff format everything
 picture: $(STAMP) ## draw docs/demo.svg anew, from a real run of the demo
 	$(BIN)/python docs/picture.py
 
-pages: $(STAMP) ## make what is made in docs/ and of it: codes, catalog, schema, manual
+pages: $(STAMP) ## make what is made in docs/ and of it: codes, catalog, schema, manual, faults
 	$(BIN)/python -m docs.codes
 	$(BIN)/python -m docs.settings
 	$(BIN)/python -m docs.manual
+	$(BIN)/python -m docs.faults
 
 wheelhouse: $(STAMP) ## all that an install takes, for hosts without an index: dist/wheelhouse, with hashes
 	$(BIN)/python packer/wheelhouse.py dist/wheelhouse

@@ -1,7 +1,8 @@
-"""Write docs/faults.md, the fault matrix, from the decorators of the tests that provoke its rows."""
+"""Write docs/faults.md, the fault matrix, from the decorators of the tests that provoke its rows: `make pages`."""
 
-import sys
 from pathlib import Path
+
+from tests.support.rows import SECTIONS, rows
 
 REPO = Path(__file__).parents[1]
 PAGE = REPO / "docs" / "faults.md"
@@ -34,9 +35,6 @@ Where the design chose otherwise than the matrix once proposed, the design stand
 
 def page() -> str:
     """Return the page."""
-    sys.path[:0] = [str(REPO)] if str(REPO) not in sys.path else []
-    from tests.support.rows import SECTIONS, rows
-
     found = {each.identifier: each for each in rows()}
     lines = [_HEAD]
     for letter, (title, identifiers) in SECTIONS.items():
