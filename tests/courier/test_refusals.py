@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 
@@ -222,6 +221,8 @@ def test_a_link_to_somebody_elses_file_brings_no_advice_to_give_that_away(theirs
     report = refused(theirs, Trouble.WRONG_OWNER, "/etc/passwd belongs to uid 0", "namei -l")
 
     assert "chown" not in report.refusal.hint
+    theirs.config.unlink()
+    healed(theirs)
 
 
 @pytest.mark.system
@@ -231,6 +232,8 @@ def test_a_link_into_a_directory_of_roots_brings_no_advice_to_give_that_away(the
     report = refused(theirs, Trouble.PERMISSION_DENIED, "/root: Permission denied", "namei -l")
 
     assert "chown" not in report.refusal.hint
+    theirs.docker.unlink()
+    healed(theirs)
 
 
 # --- path destinations
@@ -318,14 +321,17 @@ def test_in_a_sticky_directory_somebody_elses_next_one_is_refused(home, private_
     sticky.chmod(0o1777)
     os.chown(sticky / "theirs", USER, USER)
 
-    refused(
+    report = refused(
         home,
         Trouble.UNSAFE_PARENT,
         f"theirs belongs to uid {USER}",
-        "^chown -h 0 ",
+        f"^chown -h 0 {sticky}/theirs$",
         path=f"{sticky}/theirs/config.json",
         home=None,
     )
+
+    subprocess.run(report.refusal.hint, shell=True, check=True)
+    assert home.send(path=f"{sticky}/theirs/config.json", home=None).refusal is None
 
 
 @pytest.mark.system
@@ -436,6 +442,8 @@ def test_a_file_server_that_does_not_answer_is_given_up_at_the_deadline(home, ha
         report = home.send(deadline=1)
 
     assert report.refusal.code in (Trouble.DEADLINE, Trouble.FILE_SERVER)
+    assert re.search("did not answer in time|file server", f"{report.refusal.message} {report.refusal.hint}")
+    healed(home)
 
 
 def test_a_home_that_is_not_there_is_said_so(tmp_path, deny):
@@ -454,5 +462,7 @@ def test_a_name_from_hell_forges_no_line(tmp_path, deny):
 
     report = refused(home, Trouble.WRONG_SHAPE, r"a\\x0ab\\x1b", "mend it")
 
-    shutil.rmtree(home.path)
+    home.write("{}")
     assert "\n" not in report.refusal.message
+    healed(home)
+    shutil.rmtree(home.path)
