@@ -153,7 +153,7 @@ class Daemon:
     def _pass(self) -> timedelta:
         with self._turn:
             began = time.monotonic()
-            next_at = self._host.reconciler.run_pass()
+            next_at = self._host.run_pass()
             facts = self._host.reconciler.facts()
             self._host.publish(facts)
             document = self._tell_the_world(facts)

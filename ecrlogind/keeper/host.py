@@ -28,6 +28,7 @@ from ecrlogind.keeper.clock import Clock, boot_id, uptime
 from ecrlogind.keeper.couriers import Couriers
 from ecrlogind.keeper.files import sweep
 from ecrlogind.keeper.issuing import Issuing, origin
+from ecrlogind.keeper.mounts import Mounts
 from ecrlogind.keeper.reconcile import Reconciler
 from ecrlogind.keeper.statusfile import StatusFile
 from ecrlogind.keeper.store import Store
@@ -117,6 +118,7 @@ class Host:
         self.settings = settings
         self._teller = journal.teller(settings.log, self._environment)
         self._answers = Answers(self.state)
+        self._mounts = Mounts()
         self._published: dict[tuple[int, str], str] | None = None
         self._unpublished: tuple[Refusal, ...] = ()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold every password
@@ -133,7 +135,7 @@ class Host:
             clock=self.clock,
             tell=self.tell,
             draw=random.random,
-            watch=watch,
+            watch=watch and self._following(watch),
             origin=lambda settings: origin(settings.aws, self._environment),
         )
         held = self._store.load()
@@ -141,6 +143,13 @@ class Host:
             message = f"{name} in {self.state / 'credentials'} is not whole and was thrown away."
             self.tell(Event("store.discarded", message, Level.WARNING))
         self.reconciler.restore(held.credentials, held.deliveries, held.instance)
+
+    def _following(self, watch: Callable[[str, int], None]) -> Callable[[str, int], None]:
+        def watched(path: str, descriptor: int) -> None:
+            self._mounts.follow(path)
+            watch(path, descriptor)
+
+        return watched
 
     def _issuer_account(self) -> Account | None:
         """Return whom an issuer of our own runs as, None for ourselves."""
@@ -219,7 +228,13 @@ class Host:
             self._unmeasured_at = now
             self.tell(Event("metrics.refused", f"No metrics: {what}.", Level.WARNING, code="metrics", hint=hint))
 
-    # --- one pass and no more
+    # --- passes
+
+    def run_pass(self) -> timedelta:
+        """Run a pass, with a look at what something was mounted over; return when the next is due, since boot."""
+        for path in self._mounts.moved():
+            self.reconciler.look(path)
+        return self.reconciler.run_pass()
 
     def converge(self, timeout: timedelta) -> dict[str, Any]:
         """Run passes until nobody is out, or *timeout*; return the status document. For `login` and `logout`."""
@@ -227,7 +242,7 @@ class Host:
         while True:
             self._woken.clear()
             began = time.monotonic()
-            self.reconciler.run_pass()
+            self.run_pass()
             facts = self.reconciler.facts()
             self.publish(facts)
             document = self.document(facts, ready=True, problem=None)

@@ -56,6 +56,24 @@ def test_a_burst_of_docker_logouts_is_healed_each_within_a_second(kept):
     assert worst < 10  # on a machine that is busy with other tests
 
 
+def test_a_file_that_something_is_mounted_over_is_written_there_too(keeper):
+    need(os.geteuid() == 0, "root, to mount")
+    keeper.write_settings(["self"], [{"path": str(keeper.destination(name))} for name in ("home", "other")])
+    with keeper.running():
+        until(lambda: keeper.password(OWN, "home") and keeper.password(OWN, "other"), "the logins")
+        until(lambda: keeper.document["verdict"] == "healthy", "that both are watched")
+        home = keeper.destination("home").parent
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", home], check=True)
+        try:
+            assert keeper.password(OWN, "home") is None
+            # No watch tells of the mount: it is seen by the next pass, which is the next tick's or, sooner, this one's.
+            keeper.destination("other").write_text("{}")
+            until(lambda: keeper.password(OWN, "home"), "the login, in what was mounted", patience=60)
+        finally:
+            subprocess.run(["umount", "--lazy", home], check=True)
+        assert keeper.password(OWN, "home")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_hundred_docker_logouts_at_the_allowed_rate_are_healed_each_within_a_second(kept):
