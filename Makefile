@@ -33,7 +33,11 @@ test: prepare ## all tests, or those in TESTS; as root on Debian or Ubuntu it in
 test-long: prepare ## the long forms: bounded, but too long for every commit
 	$(BIN)/python -m pytest -m long --timeout 7200
 
-.PHONY: mutants
+.PHONY: mutants fuzz
+fuzz: prepare ## the fuzzers and the model for long: a hundred times as many examples as in CI
+	$(BIN)/python -m pytest tests/model tests/core/test_fuzz.py tests/issuer/test_fuzz.py tests/clients/test_fuzz.py \
+	    --hypothesis-profile=long --hypothesis-show-statistics --timeout 14400
+
 mutants: prepare ## break the program in fifty places, one after the other: each time a test must fail
 	$(BIN)/python -m tests.mutants
 
