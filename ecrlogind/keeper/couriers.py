@@ -118,19 +118,20 @@ class Couriers:
 
         self._slots.acquire()
         owner = step.file.owner
-        if not _may_become(owner):
-            hint = f"run ecrlogind as root, or as {owner.name} with that destination alone"
-            tell(_refused("not_permitted", f"only root can deliver to user {owner.name}", hint))
         until = time.monotonic() + (step.errand.deadline + _GRACE).total_seconds()
         with self._lock:
             self._away[path] = until
         try:
+            if not _may_become(owner):
+                hint = f"run ecrlogind as root, or as {owner.name} with that destination alone"
+                raise ChildError("not_permitted", f"only root can deliver to user {owner.name}", hint)
             with self._reached(step.file, ahead) as (connection, words_of):
                 try:
                     said: list[bytes] = []
                     question = encode(step.errand)
                     watch = converse(connection, question, until=until, most=LONGEST_REPORT, hear=said.append)
-                    words = words_of(until)
+                    with _closed_on_error(watch):
+                        words = words_of(until)
                     tell(*_understood(step.errand, said, words, watch))
                 except ChildError as error:
                     # Told before the context kills and reaps it, which on a dead file server may take for ever.
@@ -197,6 +198,17 @@ def _spawned(file: File) -> Iterator[Line]:
     module = "ecrlogind.courier.dockerlogin" if file.by_docker else "ecrlogind.courier"
     with spawned(module, file.owner) as (child, connection):
         yield connection, lambda until: last_words(child, until)
+
+
+@contextmanager
+def _closed_on_error(descriptor: int | None) -> Iterator[None]:
+    """Close *descriptor* unless all goes well: whoever passed it may yet not come to its end."""
+    try:
+        yield
+    except BaseException:
+        if descriptor is not None:
+            os.close(descriptor)
+        raise
 
 
 def _understood(errand: Errand, said: list[bytes], words: str, watch: int | None) -> tuple[Report, int | None]:

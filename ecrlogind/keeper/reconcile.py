@@ -280,11 +280,11 @@ class Reconciler:
 
     def _receive(self, returned: Returned) -> None:
         path, report, now = returned.sent.file.path, returned.report, self._clock.since_boot()
+        if returned.watch is not None and self._watch is not None:
+            self._watch(path, returned.watch)  # whatever became of the file meanwhile: a descriptor wants its end
         before = self._deliveries.get(path)
         if before is None:
             return
-        if returned.watch is not None and self._watch is not None:
-            self._watch(path, returned.watch)
         after = before.reported(
             returned.sent.errand,
             report,
