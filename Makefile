@@ -30,10 +30,19 @@ prepare: $(STAMP)
 test: prepare ## all tests, or those in TESTS; as root on Debian or Ubuntu it installs what the system tests need
 	$(BIN)/python -m pytest $(TESTS) -m "not long" --numprocesses 2 --dist loadgroup
 
-test-long: prepare ## the long forms: bounded, but too long for every commit
-	$(BIN)/python -m pytest -m long --timeout 7200
+test-long: prepare ## the long forms, which print their counts, then all the others twenty times: bounded, but hours
+	$(BIN)/python -m pytest -m long --timeout 7200 -rP
+	$(MAKE) shuffled RUNS=20
 
-.PHONY: mutants fuzz
+.PHONY: shuffled soak mutants fuzz
+RUNS ?= 3
+shuffled: prepare ## the tests of every commit RUNS times (3), each in another order, whose seed is printed
+	for run in $$(seq $(RUNS)); do \
+	    $(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist loadgroup || exit 1; done
+
+soak: prepare ## ten thousand renewals, and two days by libfaketime: what the daemon needs stays as it was
+	$(BIN)/python -m pytest tests/process/test_soak.py -m long --timeout 7200 -rP
+
 fuzz: prepare ## the fuzzers and the model for long: a hundred times as many examples as in CI
 	$(BIN)/python -m pytest tests/model tests/core/test_fuzz.py tests/issuer/test_fuzz.py tests/clients/test_fuzz.py \
 	    --hypothesis-profile=long --hypothesis-show-statistics --timeout 14400
