@@ -1,180 +1,110 @@
-"""Simulate a fleet: 100 to 100,000 hosts, with the program's own planning and backoff, against AWS's token bucket.
+"""`python -m bench.fleet`: what fleets of 100 to 100,000 hosts do to AWS, and AWS to them; simulated.
 
-`python -m bench.fleet` prints a table: how long until the last host is logged in, against what the bucket alone would
-take; how many calls AWS sees; what a week of steady state looks like. `--plot FILE` draws the calls per minute.
+Everyone boots in the same minute; an availability zone comes back; AWS is away for hours; a week of steady state. With
+`--plot` the pictures in docs/ are drawn anew, by matplotlib in a venv of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
-import random
+import json
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
-from ecrlogind.core.credential import Renewal, Secret
-from ecrlogind.core.identity import HOST
-from ecrlogind.core.refusal import Code
-from ecrlogind.core.standing import Standing
-from ecrlogind.core.wire import Call, Issued, Refusal
+from bench.simulation import DAY, Bucket, Outcome, simulate, within
+from ecrlogind.core.credential import Renewal
 
-CALL = Call(HOST, "eu-west-1")
-LIFETIME = timedelta(hours=12)
-THROTTLED = Refusal(Code.THROTTLED, "", "")
-AWAY = Refusal(Code.SERVICE_ERROR, "", "")
-DAY = 86400.0
-
-
-@dataclass
-class Bucket:
-    """AWS's rate limit: *rate* tokens a second, at most *burst*. A call that is throttled takes none."""
-
-    rate: float
-    burst: float
-    tokens: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.tokens = self.burst
-
-    def takes(self, now: float) -> bool:
-        """Whether a call at *now* is let through."""
-        self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
-        self.at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
-
-    def least_time(self, hosts: int) -> float:
-        """How long the bucket alone takes to let *hosts* calls through, in seconds."""
-        return max((hosts - self.burst) / self.rate, 0.0)
-
-
-@dataclass
-class Outcome:
-    """What came of a run. Times are in seconds; *calls* and *served* count by minute."""
-
-    last_login: float = 0.0
-    logged_in: int = 0
-    expired: int = 0
-    calls: Counter[int] = field(default_factory=Counter)
-    served: Counter[int] = field(default_factory=Counter)
-
-
-def simulate(
-    hosts: int,
-    bucket: Bucket,
-    *,
-    until: float,
-    boot: Callable[[random.Random], float],
-    away: tuple[float, float] = (0.0, 0.0),
-    seed: int = 1,
-) -> Outcome:
-    """Let *hosts* boot when *boot* says and run *until* then. AWS answers 500 within *away*."""
-    luck = random.Random(seed)
-    renewal, outcome = Renewal(), Outcome()
-    standings = [Standing() for _ in range(hosts)]
-    started = [boot(luck) for _ in range(hosts)]
-    due = [(at, host) for host, at in enumerate(started)]
-    heapq.heapify(due)
-    while due and due[0][0] < until:
-        now, host = heapq.heappop(due)
-        span, standing = timedelta(seconds=now), standings[host]
-        outcome.calls[int(now // 60)] += 1
-        if away[0] <= now < away[1] or not bucket.takes(now):
-            refusal = AWAY if away[0] <= now < away[1] else THROTTLED
-            was_held = standing.holds(span)
-            standing = standing.refused(
-                refusal,
-                span,
-                started_at=timedelta(seconds=started[host]),
-                floor=renewal.floor,
-                draw=luck.random(),
-            )
-            outcome.expired += standing.credential is not None and not was_held
-        else:
-            if standing.credential is None:
-                outcome.logged_in += 1
-                outcome.last_login = now
-            outcome.served[int(now // 60)] += 1
-            standing = standing.issued(Issued(CALL, "AWS", Secret(""), LIFETIME), span, renewal, luck.random())
-        standings[host] = standing
-        heapq.heappush(due, (standing.due_at.total_seconds(), host))
-    return outcome
-
-
-def within_a_minute(luck: random.Random) -> float:
-    """Boot some time in the first minute."""
-    return luck.uniform(0, 60)
+ROOT = Path(__file__).parent.parent
+MINUTE, HOUR = 60.0, 3600.0
+SIZES = (100, 1_000, 10_000, 100_000)
+SLOW, FAST = (20, 200), (500, 500)  # tokens a second, and burst: what ECR documents, and what it has now
+FLEET = 10_000
+WEEK = 7
+WINDOW = 10  # minutes
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, nargs="*", default=[100, 1000, 10_000, 100_000])
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw calls per minute of a week as SVG")
+    parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
+    parser.add_argument("--hosts", type=int, nargs="*", default=SIZES, help="how many boot at once")
+    parser.add_argument("--plot", action="store_true", help="draw docs/fleet-boot.png and docs/fleet-week.png")
     options = parser.parse_args()
-    print("Everyone boots in one minute")
-    print(
-        f"{'hosts':>8} {'bucket':>12} {'its limit':>10} {'last login':>11} {'ratio':>6} "
-        f"{'calls/login':>12} {'without':>8}"
-    )
-    for hosts in options.hosts:
-        for rate, burst in ((20, 200), (500, 500)):
-            bucket = Bucket(rate, burst)
-            limit = max(bucket.least_time(hosts), 60.0)
-            found = simulate(hosts, bucket, until=limit * 4 + 600, boot=within_a_minute)
-            calls = found.calls.total() / max(found.logged_in, 1)
-            without = hosts - found.logged_in
-            ratio = found.last_login / limit
-            print(
-                f"{hosts:>8} {f'{rate}/s':>12} {limit:>8.0f} s {found.last_login:>9.0f} s {ratio:>6.2f} "
-                f"{calls:>12.1f} {without:>8}"
-            )
-    print("\n10,000 hosts, AWS away from hour 3 to hour 9 (20/s)")
-    found = simulate(10_000, Bucket(20, 200), until=DAY, boot=within_a_minute, away=(3 * 3600, 9 * 3600 - 60))
-    print(
-        f"  expired while AWS was away or crowded: {found.expired}; busiest minute: {max(found.calls.values())} calls"
-    )
-    print("\n10,000 hosts, a week after all booted in one minute (20/s)")
-    found = simulate(10_000, Bucket(20, 200), until=7 * DAY, boot=within_a_minute)
-    for first, last in ((1, 2), (2, 3), (3, 5), (5, 7)):
-        by_window = _windows(found.calls, int(first * DAY // 60), int(last * DAY // 60))
-        mean = sum(by_window) / len(by_window)
-        print(
-            f"  day {first + 1} to {last}: mean {mean / 600:.2f} calls/s, peak {max(by_window) / mean:.2f} x the mean"
-        )
+    boots = [_boot(hosts, *bucket) for hosts in options.hosts for bucket in (SLOW, FAST)]
+    _zone_comes_back()
+    _aws_is_away()
+    weeks = {jitter: _week(jitter) for jitter in (0.1, 0.15, 0.2)}
     if options.plot:
-        options.plot.write_text(_plot(_windows(found.calls, 0, int(7 * DAY // 60))))
+        _draw(boots, weeks)
 
 
-def _windows(calls: Counter[int], first: int, last: int, minutes: int = 10) -> list[int]:
-    return [sum(calls[minute] for minute in range(at, at + minutes)) for at in range(first, last, minutes)]
-
-
-def _plot(windows: list[int]) -> str:
-    """Draw the calls of each ten minutes as an SVG."""
-    width, height, left, top = 960, 260, 50, 20
-    most = sorted(windows)[-2] or 1  # the boot itself would flatten all the rest
-    points = " ".join(
-        f"{left + (width - left - 10) * n / len(windows):.1f},{top + (height - 50) * (1 - min(count / most, 1)):.1f}"
-        for n, count in enumerate(windows)
+def _boot(hosts: int, rate: float, burst: float) -> tuple[str, Outcome]:
+    bucket = Bucket(rate, burst)
+    limit = max(bucket.least_time(hosts), MINUTE)
+    found = simulate(within(MINUTE, hosts), bucket, until=limit * 4 + 600)
+    last = max(found.logged_in_at.values())
+    each = found.calls.total() / hosts
+    print(
+        f"{hosts:>7} hosts boot in one minute, {rate:>3}/s: the last is logged in after {last:>5.0f} s, "
+        f"{last / limit:.2f} x the bucket's limit; {each:.1f} calls a host; "
+        f"{hosts - len(found.logged_in_at)} without a login"
     )
-    days = "".join(
-        f'<text x="{left + (width - left - 10) * day / 7:.0f}" y="{height - 8}">day {day + 1}</text>'
-        for day in range(7)
+    return f"{hosts:,} hosts, {rate:.0f}/s", found
+
+
+def _zone_comes_back() -> None:
+    """Let a third of the fleet boot in one minute, while the others renew as they always do."""
+    rate, burst = SLOW
+    began, zone = 2 * DAY, FLEET // 3
+    boots = within(12 * HOUR, FLEET - zone) + within(MINUTE, zone, began)
+    found = simulate(boots, Bucket(rate, burst), until=began + 2 * HOUR)
+    last = max(at for host, at in found.logged_in_at.items() if boots[host] >= began) - began
+    others = (FLEET - zone) / (5.4 * HOUR)
+    limit = (zone - burst) / (rate - others)
+    print(
+        f"a zone of {zone} of {FLEET} hosts comes back, {rate}/s: the last is logged in after {last:.0f} s, "
+        f"{last / limit:.2f} x the bucket's limit; {found.expired} of the others expired"
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="12" fill="#57606a" role="img" aria-label="Calls of 10,000 hosts over a week">'
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-        f'<text x="8" y="{top + 4}">{most / 600:.1f}/s</text><text x="8" y="{height - 30}">0</text>{days}'
-        f'<polyline points="{points}" fill="none" stroke="#0969da" stroke-width="1.5"/></svg>\n'
+
+
+def _aws_is_away() -> None:
+    found = simulate(within(MINUTE, FLEET), Bucket(*SLOW), until=DAY, away=(3 * HOUR, 9 * HOUR - MINUTE))
+    print(
+        f"AWS away from hour 3 to 9, {FLEET} hosts: {found.expired} credentials expired, "
+        f"busiest minute {max(found.calls.values())} calls"
     )
+
+
+def _week(jitter: float) -> Outcome:
+    found = simulate(within(MINUTE, FLEET), Bucket(*SLOW), until=WEEK * DAY, renewal=Renewal(jitter=jitter))
+    peaks = []
+    for day in range(2, WEEK):
+        counts = windows(found.calls, int(day * DAY // 60), int((day + 1) * DAY // 60))
+        peaks.append(f"{max(counts) / (sum(counts) / len(counts)):.2f}")
+    print(f"{FLEET} hosts that booted in one minute, jitter {jitter}: peak to mean from day 3: {', '.join(peaks)}")
+    return found
+
+
+def windows(calls: Counter[int], first: int, last: int) -> list[int]:
+    """Return the calls of each ten minutes between the minutes *first* and *last*."""
+    return [sum(calls[minute] for minute in range(at, at + WINDOW)) for at in range(first, last, WINDOW)]
+
+
+def _draw(boots: list[tuple[str, Outcome]], weeks: dict[float, Outcome]) -> None:
+    venv = ROOT / ".venv-bench" / "plot"
+    if not (venv / "bin" / "python").exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "matplotlib"], check=True)
+    lines = {
+        "boot": {name: [found.served[minute] / 60 for minute in range(15)] for name, found in boots if "20/s" in name},
+        "week": {
+            f"jitter {jitter}": [count / (WINDOW * 60) for count in windows(found.calls, 60, int(WEEK * DAY // 60))]
+            for jitter, found in weeks.items()
+        },
+    }
+    script = Path(__file__).with_name("plot.py")
+    subprocess.run([venv / "bin" / "python", script, ROOT / "docs"], input=json.dumps(lines), text=True, check=True)
 
 
 if __name__ == "__main__":

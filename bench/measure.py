@@ -8,30 +8,58 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
 class Figures:
-    """What the runs of one contender came to; seconds, and kilobytes of the largest process."""
+    """What the runs of one contender came to, in seconds; *memory* is in bytes, of all its processes together."""
 
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak: list[int] = field(default_factory=list)
+    walls: list[float] = field(default_factory=list)
+    cpus: list[float] = field(default_factory=list)
+    memory: int | None = None
 
     @property
-    def median(self) -> float:
+    def wall(self) -> float:
         """The median of the wall clock's seconds."""
-        return statistics.median(self.wall)
+        return statistics.median(self.walls)
+
+    @property
+    def cpu(self) -> float:
+        """The median of the seconds that it and all its children computed."""
+        return statistics.median(self.cpus)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A command to measure; *before* is called, unmeasured, ahead of each run."""
+    """A command to measure; *before* is called, unmeasured, ahead of each run. It reads *stdin*, if anything."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     before: Callable[[], None] = lambda: None
+    stdin: str = os.devnull
+
+    def started(self) -> subprocess.Popen[bytes]:
+        """Start it; what it says on stderr is to be read."""
+        with Path(self.stdin).open("rb") as stdin:
+            return subprocess.Popen(
+                list(self.command),
+                env=dict(self.environment),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+
+    def ended(self, process: subprocess.Popen[bytes]) -> float:
+        """Wait for *process*; return its CPU seconds; raise RuntimeError if it failed."""
+        # Drained before it is waited for: what is said to a full pipe would never be said.
+        said = process.stderr.read() if process.stderr else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise RuntimeError(f"{self.name}: exit {process.returncode}: {said.decode(errors='replace')[-2000:]}")
+        return usage.ru_utime + usage.ru_stime
 
 
 def in_turn(contenders: Sequence[Contender], runs: int, warm_up: int = 1) -> dict[str, Figures]:
@@ -40,27 +68,10 @@ def in_turn(contenders: Sequence[Contender], runs: int, warm_up: int = 1) -> dic
     for number in range(warm_up + runs):
         for each in contenders:
             each.before()
-            wall, cpu, peak = _run(each)
+            started_at = time.perf_counter()
+            cpu = each.ended(each.started())
+            wall = time.perf_counter() - started_at
             if number >= warm_up:
-                found[each.name].wall.append(wall)
-                found[each.name].cpu.append(cpu)
-                found[each.name].peak.append(peak)
+                found[each.name].walls.append(wall)
+                found[each.name].cpus.append(cpu)
     return found
-
-
-def _run(contender: Contender) -> tuple[float, float, int]:
-    started_at = time.perf_counter()
-    process = subprocess.Popen(
-        list(contender.command),
-        env=dict(contender.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    # Drained before it is waited for: what is said to a full pipe would never be said.
-    said = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{contender.name}: exit {process.returncode}: {said.decode(errors='replace')[-2000:]}")
-    return time.perf_counter() - started_at, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
