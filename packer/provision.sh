@@ -151,10 +151,10 @@ fill() {
 }
 
 # On EC2 a fresh volume is read from S3 block by block: what is not there costs nothing, and bytecode whose source need
-# not be looked at costs half.
+# not be looked at costs half. Models are read whole to make a client, so they hold nothing but what that takes.
 prune() {
     "$opt/bin/python" -I -B - <<'EOF'
-import pathlib, shutil, sys
+import gzip, json, pathlib, shutil, sys
 
 import boto3, botocore
 from ecrlogind.issuer.chain import SERVICES
@@ -167,6 +167,24 @@ gone += [*data.glob("*/*/examples-*.json*"), boto3_data / "data", boto3_data / "
 gone += pathlib.Path(sys.prefix).rglob("__pycache__")
 for entry in gone:
     shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def bare(value):
+    """Take out what is there for people: half of a model."""
+    if isinstance(value, dict):
+        return {k: bare(v) for k, v in value.items() if k != "documentation" or not isinstance(v, str)}
+    return [bare(each) for each in value] if isinstance(value, list) else value
+
+
+prefixes = set()
+for path in data.glob("*/*/service-2.json.gz"):
+    model = bare(json.loads(gzip.decompress(path.read_bytes())))
+    prefixes.add(model["metadata"]["endpointPrefix"])
+    path.write_bytes(gzip.compress(json.dumps(model).encode(), mtime=0))
+endpoints = json.loads((data / "endpoints.json").read_text())
+for partition in endpoints["partitions"]:
+    partition["services"] = {k: v for k, v in partition["services"].items() if k in prefixes}
+(data / "endpoints.json").write_text(json.dumps(endpoints))
 EOF
     "$opt/bin/python" -I -m compileall -qq --invalidation-mode unchecked-hash "$opt/lib"
 }
