@@ -35,7 +35,7 @@ def other_login(place: str, key: str, evidence: Evidence) -> str:
         return "take DOCKER_AUTH_CONFIG out of environment in /etc/gitlab-runner/config.toml"
     user = evidence.user
     if place == f"{HELPER}{OUR_HELPER}" or _is_ours(place, key, evidence):
-        return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
+        return _renew_ours(evidence)
     if place.startswith(HELPER):
         return f"let {place} give another one, or take it out of {user.docker_file}"
     if place.endswith("/auth.json"):
@@ -43,6 +43,13 @@ def other_login(place: str, key: str, evidence: Evidence) -> str:
     if place == user.docker_file != user.own_file:
         return f"`ecrlogind export {word(user.docker_directory)}`"
     return f"`docker logout {word(key)}`; ecrlogind puts its own there"
+
+
+def _renew_ours(evidence: Evidence) -> str:
+    """Return how a login of ours is renewed before its time: the keeper must hear from the registry."""
+    if evidence.settings is not None and not evidence.settings.check.registry:
+        return f"set registry = true under [check] in {evidence.config}, then {RELOAD}: what is not taken is renewed"
+    return f"{RELOAD}: ecrlogind asks the registry, and renews what that does not take"
 
 
 def _is_ours(path: str, key: str, evidence: Evidence) -> bool:

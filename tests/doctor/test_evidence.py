@@ -22,6 +22,7 @@ from ecrlogind.doctor.image import Image
 from ecrlogind.doctor.report import report, text
 from ecrlogind.doctor.trails import trails
 from tests.doctor.conftest import HOST, auth
+from tests.support.world import settings_of
 
 IMAGE = Image(HOST, "team/app", "v1")
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC).timestamp()
@@ -474,6 +475,19 @@ def test_everything_it_says_is_plain_ascii_and_a_line_each():
         for line in (finding.code, finding.what, finding.why, finding.to_do):
             assert line
             assert "\n" not in line
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_our_own_login_is_renewed_at_a_reload_where_the_keeper_asks_registries(asks):
+    rejected = Asked(("docker",), "AWS", "/home/ci/.docker/config.json", HOST, refusal=REJECTED)
+    settings = settings_of(registries=[HOST], check={"registry": asks})
+
+    [finding] = judge(evidence(image=IMAGE, asked=(rejected,), settings=settings))
+
+    assert finding.code == "credential_rejected"
+    assert finding.to_do.startswith(
+        "`sudo systemctl reload ecrlogind`" if asks else "set registry = true under [check]"
+    )
 
 
 @pytest.mark.parametrize("key", ["$(touch x)", "a; rm -rf ~", "a'b", "\x1b[2J", "two\nlines", "b\u00fccher.example"])
