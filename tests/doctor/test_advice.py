@@ -12,6 +12,7 @@ from standin import Fault, Proxy
 from tests.doctor.conftest import auth
 from tests.doctor.ward import AWS, CONFIG, FAR, HOST, IMAGE, OTHER, ward
 from tests.support.dockerd import dockerd
+from tests.support.keeper import until
 from tests.support.machine import machines_of_module
 
 __all__ = ["dockerd", "machines_of_module"]
@@ -238,6 +239,11 @@ def test_a_repository_of_another_account_that_does_not_let_us_in(host):
 
 
 def test_our_login_was_revoked(host):
+    host.aws.forget_calls()
+    host.restart()
+    host.run("ecrlogind wait")
+    # The keeper asks the registry after issuing, and would notice by itself; after that not for an hour.
+    until(lambda: host.aws.calls(service="registry", action="ping", status=200), "the keeper's own check", 60)
     host.aws.revoke()
 
     host.is_cured_of("credential_rejected")
