@@ -17,6 +17,15 @@ LIST = (
 )
 
 
+READ_BY_MAN_AND_SHELLS = (
+    "man/man8/ecrlogind.8",
+    "man/man5/ecrlogind.toml.5",
+    "bash-completion/completions/ecrlogind",
+    "zsh/site-functions/_ecrlogind",
+    "fish/vendor_completions.d/ecrlogind.fish",
+)
+
+
 class House:
     """A container that runs until it is thrown away."""
 
@@ -58,6 +67,8 @@ def test_it_installs_once_upgrades_in_place_and_goes_without_a_trace(house):
     for unit in ("actions.runner.ORG-", "other"):
         house.run(f"grep -qx After=ecrlogind.service /etc/systemd/system/{unit}.service.d/ecrlogind.conf")
     assert not house.run("find /opt/ecrlogind /etc/ecrlogind -perm /022 ! -type l").stdout
+    for each in READ_BY_MAN_AND_SHELLS:
+        house.run(f"test -s /usr/local/share/{each}")
     assert house.run("ls -d /opt/ecrlogind/lib/python3*/site-packages/botocore/data/*/ | wc -l").stdout.strip() == "6"
     assert not house.run("ls -d /opt/ecrlogind/lib/python3*/site-packages/pip", check=False).stdout
 
