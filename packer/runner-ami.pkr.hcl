@@ -108,9 +108,10 @@ build {
   sources = ["source.amazon-ebs.runner", "source.docker.runner"]
 
   provisioner "shell" {
-    # cloud-init is not there in a container, and may end "degraded" on a host that is well.
+    # In a container nobody starts cloud-init, and to wait for it would not end; on a host that is well it may end
+    # "degraded".
     inline = [
-      "if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi",
+      "if [ -d /run/systemd/system ] && command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi",
       "mkdir -p /tmp/ecrlogind/wheelhouse /tmp/ecrlogind/rootfs",
     ]
   }
