@@ -254,9 +254,9 @@ def test_a12_names_do_not_resolve(story, code, words):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nameserver:
         prefix = ()
         if code == "deadline":
-            nameserver.bind(("127.0.0.53", 53))
+            nameserver.bind(("127.53.53.53", 53))
             resolver = story.directory / "resolv.conf"
-            resolver.write_text("nameserver 127.0.0.53\noptions timeout:30\n")
+            resolver.write_text("nameserver 127.53.53.53\noptions timeout:30\n")
             bind = f"mount --bind {resolver} $(readlink -f /etc/resolv.conf)"
             prefix = ["unshare", "--mount", "sh", "-ec", f'{bind}; exec "$@"', "sh"]
         story.start(prefix=prefix).refuses(code, words)

@@ -125,20 +125,24 @@ class Story(Witness):
         self.foreign[name], self._files[name] = None, set()
         if text is not None:
             self.put(text, name, unfit=unfit)
-        self._touch(name)
+        self.touches(name)
         return path
 
-    def admit(self, person, **more):
+    def expect(self, name):
+        """Let a user be a destination, ``theirs``, whether there is such a user or not yet."""
+        self.labels["theirs"] = f"user:{name}"
+        if {"user": name} not in self.entries:
+            self.entries.append({"user": name})
+        self.touches("theirs")
+
+    def admit(self, person):
         """Let a user of this machine be a destination, ``theirs``; return the path of the file."""
+        self.expect(person.name)
         path = self.destinations["theirs"] = person.home / ".docker" / "config.json"
-        self.labels["theirs"] = f"user:{person.name}"
-        if not any(entry.get("user") == person.name for entry in self.entries):
-            self.entries.append({"user": person.name, **more})
         self.foreign["theirs"], self._files["theirs"] = read(path), set()
-        self._touch("theirs")
         return path
 
-    def _touch(self, name):
+    def touches(self, name):
         """Let the fault affect what goes to a destination as well."""
         affected, label = self.affected, self.label(name)
         self.affected = lambda host, at: at == label or affected(host, at)
@@ -285,7 +289,7 @@ class Story(Witness):
     def run(self, command, *arguments, **more):
         """Run another command to its end."""
         done = self.keeper.run(command, *arguments, **more)
-        self._said += [done.stdout, done.stderr]
+        self.said += [done.stdout, done.stderr]
         return done
 
     def end(self):

@@ -48,7 +48,7 @@ class Witness:
         self._sampler = None
         self._seen, self._of_processes = set(), set()
         self._files = {}
-        self._said = []
+        self.said = []
 
     @property
     def log(self):
@@ -128,7 +128,8 @@ class Witness:
 
     def _stands(self, host, at):
         name = next(name for name, label in self.labels.items() if label == at)
-        text = b"{}" if name in self.out_of_reach else read(self.destinations[name]) or b"{}"
+        reached = name in self.destinations and name not in self.out_of_reach
+        text = (read(self.destinations[name]) if reached else None) or b"{}"
         try:
             document = json.loads(text)
             login = document.get("auths", {}).get(host)
@@ -153,7 +154,7 @@ class Witness:
             "arguments and environments": b"\0".join(
                 {*self._of_processes, *(self._sampler.seen if self._sampler else ())}
             ),
-            "what commands said": "\0".join(self._said).encode(),
+            "what commands said": "\0".join(self.said).encode(),
             "files": b"\0".join(read(path) or b"" for path in self._files_around()),
         }
 
