@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,18 @@ class ChildError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+def talk(name: str, run: Callable[[], None]) -> None:
+    """Let a thread called *name* talk to a child; raise ChildError where the host has no room for another thread."""
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:  # so it tells EAGAIN: to the kernel a thread is a task like any other
+        raise _no_room(f"a thread: {error}") from None
+
+
+def _no_room(what: str) -> ChildError:
+    return ChildError("no_process", f"cannot start {what}", "look at the limits of memory and processes")
 
 
 @contextmanager
@@ -71,9 +84,7 @@ def spawned(module: str, account: Account | None) -> Iterator[tuple[subprocess.P
         ) from None
     except OSError as error:
         ours.close()
-        raise ChildError(
-            "no_process", f"cannot start a process: {error.strerror}", "look at the limits of memory and processes"
-        ) from None
+        raise _no_room(f"a process: {error.strerror}") from None
     finally:
         theirs.close()
     _living.add(child)

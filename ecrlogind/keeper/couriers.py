@@ -22,7 +22,7 @@ from ecrlogind.core.dockerconfig import Trouble
 from ecrlogind.core.plan import Ready, Send
 from ecrlogind.core.wire import LONGEST_REPORT, Errand, Refusal, Report
 from ecrlogind.keeper.ahead import Ahead, Line
-from ecrlogind.keeper.child import ChildError, converse, last_words, spawned
+from ecrlogind.keeper.child import ChildError, converse, last_words, spawned, talk
 
 # Where the units of those that run `docker login` listen, by user.
 DOCKER_LOGIN_SOCKETS = Path("/run/ecrlogind-docker-login")
@@ -93,7 +93,15 @@ class Couriers:
         with self._lock:
             self._away[step.file.path] = None
         self._seen_away |= {step.file.path}
-        threading.Thread(target=self._run, args=(step, ahead), name="courier", daemon=True).start()
+        try:
+            talk("courier", lambda: self._run(step, ahead))
+        except ChildError as error:
+            if ahead is not None:
+                ahead.let_go()
+            with self._lock:
+                del self._away[step.file.path]
+                self._returned.append(Return(step, _refused(error.code, error.message, error.hint), None))
+            self._wake()
 
     def collect(self) -> list[Return]:
         """Return the couriers that came back since the last time."""

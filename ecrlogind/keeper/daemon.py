@@ -237,7 +237,7 @@ class Daemon:
     # --- requests
 
     def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # no thread to be had: whoever asked hears that we hung up
             connection, _ = listener.accept()
             threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
 

@@ -37,7 +37,7 @@ from ecrlogind.core.wire import (
     decode_answer,
 )
 from ecrlogind.keeper.ahead import Ahead, Line
-from ecrlogind.keeper.child import ChildError, converse
+from ecrlogind.keeper.child import ChildError, converse, talk
 from ecrlogind.keeper.reach import reached
 
 # What the issuer does after its last call's deadline: it says so and exits.
@@ -190,7 +190,12 @@ class Issuing:
         self._asking |= errand.calls
         self._probing |= errand.probes
         ahead, self._ahead = self._ahead, None
-        threading.Thread(target=self._run, args=(errand, ahead), name="issuer", daemon=True).start()
+        try:
+            talk("issuer", lambda: self._run(errand, ahead))
+        except ChildError as error:
+            if ahead is not None:
+                ahead.let_go()
+            self._close(errand, _failed(error.message))
 
     def collect(self) -> list[Answer]:
         """Return what has been answered since the last time."""
@@ -223,11 +228,15 @@ class Issuing:
         except WireError as error:
             refusal = _failed(str(error))
         finally:
-            with self._lock:
-                self._out.remove(errand)
-                self._answers += [Refused(call, refusal) for call in errand.calls]
-                self._answers += [Probed(host, refusal, tag) for host, tag in errand.probes]
-            self._wake()
+            self._close(errand, refusal)
+
+    def _close(self, errand: _Errand, refusal: Refusal) -> None:
+        """Answer with *refusal* what *errand* leaves open."""
+        with self._lock:
+            self._out.remove(errand)
+            self._answers += [Refused(call, refusal) for call in errand.calls]
+            self._answers += [Probed(host, refusal, tag) for host, tag in errand.probes]
+        self._wake()
 
     @contextmanager
     def _reached(self, ahead: Ahead | None) -> Iterator[Line]:

@@ -39,6 +39,7 @@ class Passes:
         self._one_pass = one_pass
         self._crashed = crashed
         self._pace = Pace()
+        self._pulled = False
         self._scheduler = BackgroundScheduler(
             executors={"default": DebugExecutor()},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -52,7 +53,8 @@ class Passes:
         self._scheduler.start()
 
     def pull(self) -> None:
-        """Pull the next one forward to now."""
+        """Pull the next one forward to now; a pass that calls it itself is followed by another at once."""
+        self._pulled = True
         with suppress(Exception):  # the scheduler is shutting down; there is nothing left to pull
             self._scheduler.modify_job("pass", next_run_time=datetime.now(UTC))
 
@@ -61,7 +63,10 @@ class Passes:
         self._scheduler.shutdown(wait=True)
 
     def _run(self) -> None:
-        self._pace.wait = min(self._one_pass(), TICK * 2)
+        self._pulled = False
+        wait = self._one_pass()
+        # The scheduler sets the next time after this one has run, over what was pulled in the meantime.
+        self._pace.wait = timedelta(0) if self._pulled else min(wait, TICK * 2)
 
     def _note(self, event: JobExecutionEvent) -> None:
         self._crashed(event.exception)
