@@ -342,22 +342,26 @@ def test_e12_nothing_leaks(story):
 
 @row(
     "E13",
-    provoked="no process can be started: fork meets with EAGAIN, as under TasksMax",
+    provoked="no process and no thread can be started: clone meets with EAGAIN, as under TasksMax",
     holds="the daemon lives, tells `no_process`, tries again later; logged in once there is room",
 )
 def test_e13_no_process_can_be_started(story):
     need(shutil.which("strace"), "strace")
     story.affects(destination="one")
     story.start().settle()
-    calls = "fork,vfork,clone"
+    calls = "fork,vfork,clone,clone3"
     strace = subprocess.Popen(
         [*meeting(calls, "error=EAGAIN"), "-f", "-p", str(story.pid)],
     )
     try:
-        tracer = f"TracerPid:\t{strace.pid}"
-        story.until(lambda: tracer in Path(f"/proc/{story.pid}/status").read_text(), "strace")
-        story.put(FOREIGN)
-        story.fails("no_process", "cannot start a process")
+
+        def refused():
+            if SOUND in story.keeper.auths():
+                story.put(FOREIGN)  # it takes a moment until strace has hold of every thread
+            return story.error(SOUND, "one")["code"] == "no_process"
+
+        story.until(refused, "the refusal")
+        story.fails("no_process", "cannot start a")
     finally:
         strace.terminate()
         strace.wait()
