@@ -22,13 +22,17 @@ def test_a_credential_of_twelve_hours_is_renewed_after_half_of_them_at_most():
     assert Renewal(jitter=0.0).due_after(12 * HOUR, draw=0.9) == 6 * HOUR
 
 
+def test_a_shorter_life_is_renewed_after_half_of_it():
+    assert Renewal(jitter=0.0).due_after(HOUR, draw=0.9) == HOUR / 2
+
+
 def test_the_jitter_only_ever_hastens():
     assert Renewal().due_after(12 * HOUR, draw=0.0) == 6 * HOUR
     assert Renewal().due_after(12 * HOUR, draw=0.5) == 6 * HOUR - 12 * HOUR * 0.05
 
 
 def test_a_long_life_does_not_put_the_renewal_off_past_six_hours():
-    assert Renewal(at=0.9, jitter=0.0).due_after(1000 * HOUR, draw=0.0) == LONGEST_BEFORE_RENEWAL
+    assert Renewal(at=0.9, jitter=0.0).due_after(1000 * HOUR, draw=0.0) == 6 * HOUR == LONGEST_BEFORE_RENEWAL
 
 
 @given(spans, draws, st.floats(0.01, 0.99), st.floats(0, 0.99))

@@ -193,7 +193,7 @@ MALFORMED = (
     {"behaviour": "redirect"},
     {"behaviour": "truncate"},
     {"behaviour": "huge"},
-    {"behaviour": "gzip_bomb"},
+    {"behaviour": "gzip_bomb", "size": 30_000_000},
     {"body": "[]", "status": 400},
 )
 

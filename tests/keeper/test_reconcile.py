@@ -322,10 +322,10 @@ def test_a_job_s_login_to_two_registries_has_its_time_at_each():
     world.settle()
     theirs = {A: auth("a-job-s-own")}
     world.write(ROOT, json.dumps({"auths": world.auths(ROOT) | theirs}))
-    world.live(hours=6)
+    world.live(hours=6, tick=timedelta(minutes=10))
     world.write(ROOT, json.dumps({"auths": world.auths(ROOT) | {B: theirs[A]}}))
 
-    world.live(hours=6, minutes=1)
+    world.live(hours=6, minutes=1, tick=timedelta(minutes=10))
 
     assert {host: state for (host, where), state in world.states().items() if where == "user:root"} == {
         A: "in_place",
@@ -386,7 +386,7 @@ def test_what_we_delivered_is_known_as_ours_however_long_the_file_could_not_be_r
     world.live(minutes=1)
     world.ecr.lifetime = timedelta(minutes=15)
     world.homes.closed[ROOT] = Refusal("read_only", "nothing can be written there", "mount it writable")
-    world.live(hours=24)
+    world.live(hours=24, tick=timedelta(minutes=10))
     assert len(world.ecr.given) > 100
     world.homes.closed.clear()
 
