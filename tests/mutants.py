@@ -116,6 +116,11 @@ def main():
     todo = [each for each in mutations() if not options.names or each.name in options.names]
     if unknown := set(options.names) - {each.name for each in todo}:
         parser.error(f"no such mutation: {', '.join(sorted(unknown))}")
+    try:
+        for each in todo:
+            each.applied_to((ROOT / each.file).read_text())
+    except UnfitError as unfit:
+        parser.error(str(unfit))
     with tempfile.TemporaryDirectory(prefix="ecrlogind-mutants-") as directory:
         os.chmod(directory, 0o755)  # the issuer's user runs what is in there too
         copies = [Copy(Path(directory, str(number))) for number in range(min(options.workers, len(todo)))]
