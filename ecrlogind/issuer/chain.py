@@ -26,6 +26,8 @@ from ecrlogind.issuer.refusals import failed
 from ecrlogind.issuer.transport import Transport
 
 if TYPE_CHECKING:
+    import boto3
+
     from ecrlogind.issuer.process import Processes
 
 # Every service that a question or a profile may need. botocore would list all its 400 folders to know them.
@@ -138,7 +140,7 @@ def _put_in_place(**ours: object) -> None:
         setattr(botocore.credentials, name, part)
 
 
-def keys_of(session: botocore.session.Session) -> Keys:
+def keys_of(session: boto3.Session) -> Keys:
     """Return what the chain finds; raise Failed or one of botocore's errors."""
     credentials = session.get_credentials()
     if credentials is None:

@@ -1,7 +1,4 @@
-"""ECR and STS through boto3's core: one credential for each call, one AssumeRole for each identity.
-
-What boto3 adds to botocore, resources and transfers, is not loaded.
-"""
+"""ECR and STS through boto3: one credential for each call, one AssumeRole for each identity."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import boto3
 import botocore.config
-import botocore.session
 
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.identity import Identity
@@ -66,7 +63,7 @@ class Ecr:
         self._sts_region = sts_region
         # Sessions are not made for threads: they make one client at a time. Requests go side by side.
         self._making = threading.Lock()
-        self._sessions: dict[str | None, botocore.session.Session] = {}
+        self._sessions: dict[str | None, boto3.Session] = {}
         self._keys: dict[Identity, Once[Keys]] = {}
 
     def issue(self, call: Call) -> Issued:
@@ -118,11 +115,12 @@ class Ecr:
         access, secret, token = found
         return Keys(access, Secret(secret), Secret(token))
 
-    def _session(self, identity: Identity) -> botocore.session.Session:
+    def _session(self, identity: Identity) -> boto3.Session:
         if identity.profile not in self._sessions:
-            self._sessions[identity.profile] = self._chain.session(
+            core = self._chain.session(
                 identity.profile, self._sts_region(Identity(identity.profile)), self._session_name
             )
+            self._sessions[identity.profile] = boto3.Session(botocore_session=core)
         return self._sessions[identity.profile]
 
     def _client(self, service: str, region: str, identity: Identity, keys: Keys, variant: Call | None = None) -> Any:
@@ -134,7 +132,7 @@ class Ecr:
 
         def make() -> Any:
             with self._making:
-                return self._session(identity).create_client(
+                return self._session(identity).client(
                     service,
                     region_name=region,
                     aws_access_key_id=keys.access,
