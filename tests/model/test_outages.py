@@ -34,8 +34,7 @@ def pulls_that_fail(world):
 @pytest.mark.timeout(600)
 @given(began=st.integers(0, 8 * 60 * 60), draw=st.floats(0, 1, exclude_max=True))
 @example(began=6 * 60 * 60 - 1, draw=0.0)  # the worst moment: the longest wait for a renewal is just over
-@example(began=6 * 60 * 60, draw=0.0)
-@examples(8)
+@examples(1)
 def test_while_aws_is_away_for_almost_six_hours_no_pull_ever_fails(began, draw):
     world = host(draw)
     world.live(seconds=began, tick=timedelta(minutes=30))
@@ -54,7 +53,7 @@ def test_while_aws_is_away_for_almost_six_hours_no_pull_ever_fails(began, draw):
 @pytest.mark.timeout(600)
 @given(began=st.integers(0, 5 * 60 * 60), draw=st.floats(0, 1, exclude_max=True), back=st.integers(0, 6 * 60 * 60))
 @example(began=0, draw=0.999, back=0)
-@examples(8)
+@examples(1)
 def test_after_thirteen_hours_it_was_told_at_the_right_minute_and_five_minutes_mend_it(began, draw, back):
     world = host(draw)
     world.live(seconds=began, tick=timedelta(minutes=30))
