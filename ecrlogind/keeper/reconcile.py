@@ -15,16 +15,7 @@ from ecrlogind.core.claims import with_answers
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.delivery import Delivery, File
 from ecrlogind.core.desired import Desired, desire
-from ecrlogind.core.events import (
-    Event,
-    of_checkup,
-    of_credential,
-    of_refusal,
-    of_report,
-    of_troubles,
-    served_by,
-    where,
-)
+from ecrlogind.core.events import Event, of_checkup, of_credential, of_refusal, of_report, of_troubles, served_by, where
 from ecrlogind.core.plan import Ask, Known, Plan, Ready, Send, file_of, look_after, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Standing
