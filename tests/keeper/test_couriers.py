@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from ecrlogind.core.delivery import Account, File
 from ecrlogind.core.plan import Send
-from ecrlogind.core.standing import Account, File
 from ecrlogind.core.wire import Errand
 from ecrlogind.keeper.couriers import Couriers
 from tests.support.need import need

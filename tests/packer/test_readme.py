@@ -17,7 +17,7 @@ README = (REPO / "README.md").read_text()
 COMMANDS = [command for block in blocks(README) if block.language == "console" for command in block.commands]
 HOME = "/home/runner/ecrlogind"
 # What a test machine has besides: it is not to be what makes the README true.
-BESIDES = "strace libfaketime nftables acl procps"
+BESIDES = "cloud-init sudo strace libfaketime nftables acl procps"
 # `make test` as it stands takes ten minutes, and CI runs it. Here it is seen to run at all, by its word for a part.
 PART = "tests/core/test_registry.py"
 # What an install puts where man and shells look.
@@ -33,7 +33,8 @@ def container(dockerd):
     variables = ["--env", f"TESTS={PART}"]
     options = [*baking.with_network(), *variables, "--name", name]
     dockerd.docker("run", "--detach", *options, baking.bare(dockerd), "sleep", "infinity")
-    ready = f"dpkg --purge {BESIDES}; apt-get update && apt-get install --yes --no-install-recommends make"
+    strip = f"SUDO_FORCE_REMOVE=yes apt-get purge --quiet=2 --yes --autoremove {BESIDES}"
+    ready = f"{strip}; apt-get update; apt-get install --yes --no-install-recommends make"
     dockerd.docker("exec", name, "sh", "-ec", ready, timeout=200)
     unpack = ["exec", "--interactive", "--user", "runner", name, "sh", "-ec", f"mkdir {HOME}; tar x -C {HOME}"]
     dockerd.docker(*unpack, input=tree.stdout, text=None)
