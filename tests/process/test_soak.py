@@ -25,7 +25,6 @@ REGIONS = [
 ]
 # A renewal every second and a half; an issuer takes about as long.
 LIFETIME = 3.0
-GROWTH = 1 << 20
 # What the allocator holds breathes; a leak does not. Of several looks the least counts, and a short run says less.
 LOOKS, BETWEEN_LOOKS = 10, 0.3
 GROWTH, BREATH = 1 << 20, 4 << 20
