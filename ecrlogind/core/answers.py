@@ -9,7 +9,6 @@ keys, the absence of blanks and the codes are theirs to rely on.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 from ecrlogind.core.credential import Credential, SinceBoot
@@ -20,15 +19,26 @@ from ecrlogind.core.wire import Refusal
 # What stands there until AWS has been asked. Waiting cures it: the provider of kubelet does.
 PENDING = Refusal("pending", "no credential has been issued yet", "see: ecrlogind status")
 
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
 
-def answer_text(credential: Credential | None, host: str, reason: Refusal | None, now: SinceBoot) -> str:
-    """Return the text for *host*: of *credential* while it lives, else of the *reason* why there is none."""
+
+def answer_text(
+    credential: Credential | None,
+    host: str,
+    reason: Refusal | None,
+    now: SinceBoot,
+    shift: timedelta = timedelta(0),
+) -> str:
+    """Return the text for *host*: of *credential* while it lives, else of the *reason* why there is none.
+
+    *shift* is by how much /proc/uptime is ahead of the time since boot.
+    """
     if credential is not None:
         # Rounded down: who compares whole seconds must not take it for alive in its last, broken one.
-        end = int(credential.expires_at.total_seconds())
-        if end > int(now.total_seconds()):
+        end = int((credential.expires_at + shift).total_seconds())
+        if end > int((now + shift).total_seconds()):
             said = {"ServerURL": host, "Username": credential.username, "Secret": credential.password.reveal()}
-            return f"{end}\n{json.dumps(said, separators=(',', ':'))}\n"
+            return f"{end}\n{_COMPACT(said)}\n"
         reason = reason or Refusal("expired", "the credential has expired and was not renewed", "see: ecrlogind status")
     reason = reason or PENDING
     return f"0\n{_one_line(f'{reason.code}: {reason.message}; {reason.hint}')}\n"
@@ -45,10 +55,7 @@ def texts(facts: Facts, uptime: SinceBoot) -> dict[tuple[int, str], str]:
     found = {}
     for (uid, host), call in facts.desired.answers.items():
         standing = facts.standings.get(call, Standing())
-        credential = standing.credential and replace(
-            standing.credential, expires_at=standing.credential.expires_at + shift
-        )
-        found[uid, host] = answer_text(credential, host, standing.refusal, facts.now + shift)
+        found[uid, host] = answer_text(standing.credential, host, standing.refusal, facts.now, shift)
     return found
 
 

@@ -7,18 +7,11 @@ from dataclasses import replace
 
 from ecrlogind.core.clashes import are_one
 from ecrlogind.core.delivery import Account, File
-from ecrlogind.core.desired import Desired, Login, call_for
-from ecrlogind.core.settings import Destination, Settings, Via
-from ecrlogind.core.wire import Instance
+from ecrlogind.core.desired import Desired, Login
+from ecrlogind.core.settings import Destination, Via
 
 
-def with_answers(
-    desired: Desired,
-    settings: Settings,
-    instance: Instance | None,
-    files: Mapping[Destination, File],
-    keeper: Account,
-) -> Desired:
+def with_answers(desired: Desired, files: Mapping[Destination, File], keeper: Account) -> Desired:
     """Return *desired* with its `answers`, and with the conflicts among them.
 
     Every user whom the settings name has the hosts of that user's destinations, and *keeper*, whom the keeper runs as,
@@ -27,7 +20,7 @@ def with_answers(
     """
     granted: dict[tuple[int, str], Login] = {}
     contested = []
-    for uid, login in _claims(desired, settings, instance, files, keeper):
+    for uid, login in _claims(desired, files, keeper):
         if login.registry is not None:
             first = granted.setdefault((uid, login.registry.host), login)
             if not are_one((first.entry, first.registry), (login.entry, login.registry)):
@@ -51,18 +44,11 @@ def _news(contested: Iterable[Login], known: Iterable[Login]) -> Iterator[Login]
             yield replace(login, destination=replace(login.destination, via=Via.NONE))
 
 
-def _claims(
-    desired: Desired,
-    settings: Settings,
-    instance: Instance | None,
-    files: Mapping[Destination, File],
-    keeper: Account,
-) -> Iterator[tuple[int, Login]]:
+def _claims(desired: Desired, files: Mapping[Destination, File], keeper: Account) -> Iterator[tuple[int, Login]]:
     for login in desired.logins:
         if login.destination in files and login.destination.user is not None:
             yield files[login.destination].owner.uid, login
     keepers = Destination(user=keeper.name, via=Via.NONE)
-    for entry in settings.registries:
-        if not entry.named:
-            for registry in entry.registries(instance):
-                yield keeper.uid, Login(entry, keepers, registry, call_for(entry, registry, settings))
+    for each in desired.spellings:
+        if not each.entry.named:
+            yield keeper.uid, Login(each.entry, each.registry, each.call, keepers)

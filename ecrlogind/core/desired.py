@@ -6,8 +6,9 @@ plan, by file (one courier serves every login in it).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from ecrlogind.core.clashes import are_one
 from ecrlogind.core.registry import PUBLIC_REGION, Registry
@@ -22,11 +23,13 @@ CONFLICT = Refusal(
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """One registry at one destination. *registry* is None while the instance that `self` means is not known."""
+class Spelling:
+    """One spelling of an entry's registry, and the call whose credential it takes.
+
+    *registry* is None while the instance that `self` means is not known.
+    """
 
     entry: RegistryEntry
-    destination: Destination
     registry: Registry | None
     call: Call
 
@@ -37,15 +40,23 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Login(Spelling):
+    """One registry at one destination."""
+
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """Every login that the settings ask for, and every call that they need (a registry may have no destination).
 
-    *hosts* maps each registry's host and call to the images that its role must be able to pull. *answers* are the calls
-    by whose credential helper and provider answer, by uid and host; see `claims`. *conflicts* are logins that cannot
-    be: another entry claims the same host at the same destination, or for the same user, for another identity, which
-    shows only once `self` is known.
+    *spellings* are those of every entry, in the order of the settings. *hosts* maps each registry's host and call to
+    the images that its role must be able to pull. *answers* are the calls by whose credential helper and provider
+    answer, by uid and host; see `claims`. *conflicts* are logins that cannot be: another entry claims the same host at
+    the same destination, or for the same user, for another identity, which shows only once `self` is known.
     """
 
+    spellings: tuple[Spelling, ...]
     logins: tuple[Login, ...]
     calls: tuple[Call, ...]
     hosts: Mapping[tuple[str, Call], tuple[str, ...]]
@@ -53,7 +64,7 @@ class Desired:
     conflicts: tuple[Login, ...] = ()
 
 
-def call_for(entry: RegistryEntry, registry: Registry | None, settings: Settings) -> Call:
+def _call_for(entry: RegistryEntry, registry: Registry | None, settings: Settings) -> Call:
     """Return the call whose credential *registry* takes; its region is `self` while that is not known.
 
     A FIPS registry wants a credential from the FIPS API. The dual-stack spelling of a registry takes the same
@@ -75,26 +86,27 @@ def call_for(entry: RegistryEntry, registry: Registry | None, settings: Settings
 
 def desire(settings: Settings, instance: Instance | None) -> Desired:
     """Return what *settings* ask for on *instance* (None while it is not known)."""
+    spellings = {entry: tuple(_spellings(entry, settings, instance)) for entry in settings.registries}
     logins: list[Login] = []
     conflicts: list[Login] = []
     for destination in settings.destinations:
         taken: dict[str, Login] = {}
-        for login in _logins_at(destination, settings, instance):
+        for each in chain.from_iterable(spellings[entry] for entry in settings.entries_for(destination)):
+            login = Login(each.entry, each.registry, each.call, destination)
             first = login if login.host is None else taken.setdefault(login.host, login)
             if first is login:
                 logins.append(login)
             elif not are_one((first.entry, first.registry), (login.entry, login.registry)):
                 conflicts.append(login)
-    calls: dict[Call, None] = {}
+    every = tuple(chain.from_iterable(spellings[entry] for entry in settings.registries))
     hosts: dict[tuple[str, Call], tuple[str, ...]] = {}
-    for entry in settings.registries:
-        for registry in entry.registries(instance) or (None,):
-            call = call_for(entry, registry, settings)
-            calls[call] = None
-            if registry is not None:
-                known = hosts.get((registry.host, call), ())
-                hosts[registry.host, call] = (*known, *(each for each in entry.images if each not in known))
-    return Desired(tuple(logins), tuple(calls), hosts, conflicts=tuple(conflicts))
+    for each in every:
+        if each.registry is not None:
+            place = (each.registry.host, each.call)
+            known = hosts.get(place, ())
+            hosts[place] = (*known, *(image for image in each.entry.images if image not in known))
+    calls = tuple(dict.fromkeys(each.call for each in every))
+    return Desired(every, tuple(logins), calls, hosts, conflicts=tuple(conflicts))
 
 
 def logins_of(logins: Iterable[Login], destination: Destination) -> list[Login]:
@@ -102,7 +114,6 @@ def logins_of(logins: Iterable[Login], destination: Destination) -> list[Login]:
     return [login for login in logins if login.destination is destination]
 
 
-def _logins_at(destination: Destination, settings: Settings, instance: Instance | None) -> Iterable[Login]:
-    for entry in settings.entries_for(destination):
-        for registry in entry.registries(instance) or (None,):
-            yield Login(entry, destination, registry, call_for(entry, registry, settings))
+def _spellings(entry: RegistryEntry, settings: Settings, instance: Instance | None) -> Iterator[Spelling]:
+    for registry in entry.registries(instance) or (None,):
+        yield Spelling(entry, registry, _call_for(entry, registry, settings))

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
 
 from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.delivery import Account, Delivery, File
@@ -142,15 +143,15 @@ def _probes(desired: Desired, known: Known, check: Check, now: SinceBoot) -> Pla
     next_at = NEVER
     for (host, call), images in desired.hosts.items():
         credential = known.standings.get(call, Standing()).credential
-        if credential is None or credential.has_expired(now) or (host, call.key) in known.probing:
+        if credential is None or credential.has_expired(now):
             continue
         checkup = known.checkups.get((host, call))
         is_of_this = checkup is not None and checkup.issued_at == credential.issued_at
         at = checkup.again_at(check.every) if checkup is not None and is_of_this else now
-        if at <= now:
-            probes.append(Probe(host, credential.username, credential.password, call.public, images, call.key))
-        else:
+        if at > now:
             next_at = min(next_at, at)
+        elif (host, call.key) not in known.probing:
+            probes.append(Probe(host, credential.username, credential.password, call.public, images, call.key))
     return Plan((Ask((), probes=tuple(probes)),) if probes else (), next_at)
 
 
@@ -170,10 +171,10 @@ def _deliveries(desired: Desired, known: Known, now: SinceBoot) -> Plan:
 
 @dataclass(slots=True)
 class _Wanted:
-    """What is to stand in one file: *digests* by host, of logins or helper entries, of all *hosts* that belong there.
+    """What is to stand in one file: *logins* and *helpers*, of all *hosts* that belong there.
 
-    *complete* is false while a host is not known yet: then nothing may be taken out, it could be that one's.
-    *destination* is None for a file that the settings name no more.
+    *digests* are what a report is compared with, by host. *complete* is false while a host is not known yet: then
+    nothing may be taken out, it could be that one's. *destination* is None for a file that the settings name no more.
     """
 
     file: File
@@ -181,18 +182,19 @@ class _Wanted:
     hosts: set[str] = field(default_factory=set)
     logins: dict[str, Secret] = field(default_factory=dict)
     helpers: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
     complete: bool = True
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """What a report is compared with, by host."""
-        return {host: digest(auth.reveal()) for host, auth in self.logins.items()} | dict.fromkeys(
-            self.helpers, "helper"
-        )
 
 
 def _wanted(desired: Desired, known: Known) -> Mapping[str, _Wanted]:
     wanted: dict[str, _Wanted] = {}
+
+    @cache
+    def held_for(call: Call) -> tuple[Secret, str] | None:
+        credential = known.standings.get(call, Standing()).credential
+        auth = auth_of(credential) if credential is not None else None
+        return (auth, digest(auth.reveal())) if auth is not None else None
+
     for login in desired.logins:
         file = known.files.get(login.destination)
         if file is None or login.destination.via is Via.NONE:
@@ -202,13 +204,14 @@ def _wanted(desired: Desired, known: Known) -> Mapping[str, _Wanted]:
             want.complete = False
             continue
         want.hosts.add(login.host)
-        credential = known.standings.get(login.call, Standing()).credential
+        host = login.host
         if login.destination.via is Via.HELPER:
             # It holds no secret, so it need not wait for one: until then the helper says why there is none.
-            want.helpers.append(login.host)
-        elif credential is not None:
+            want.helpers.append(host)
+            want.digests[host] = "helper"
+        elif held := held_for(login.call):
             # An expired one stays wanted: nothing better is there, and taking it out would hide why a pull fails.
-            want.logins[login.host] = auth_of(credential)
+            want.logins[host], want.digests[host] = held
     return wanted
 
 

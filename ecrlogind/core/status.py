@@ -13,15 +13,15 @@ from typing import Any
 
 from ecrlogind.core.credential import Credential, SinceBoot
 from ecrlogind.core.delivery import Delivery, File
-from ecrlogind.core.desired import CONFLICT, Desired, Login, call_for
+from ecrlogind.core.desired import CONFLICT, Desired, Login, Spelling
 from ecrlogind.core.dockerconfig import digest
 from ecrlogind.core.duration import span
 from ecrlogind.core.plan import auth_of
 from ecrlogind.core.refusal import can_be_cured_by_waiting
 from ecrlogind.core.registry import Registry
-from ecrlogind.core.settings import Destination, Ready, Settings, Via
+from ecrlogind.core.settings import Destination, Ready, Via
 from ecrlogind.core.standing import Checkup, Standing
-from ecrlogind.core.wire import Call, Instance, Refusal, Was
+from ecrlogind.core.wire import Call, Refusal, Was
 
 VERSION = 1
 
@@ -34,9 +34,7 @@ _ACTION = re.compile(r"([a-z0-9-]+:[A-Za-z]+) is denied to ")
 class Facts:
     """All that a status is derived from. *now* is the time since boot, *wall* the same instant by the wall clock."""
 
-    settings: Settings
     desired: Desired
-    instance: Instance | None
     files: Mapping[Destination, File]
     standings: Mapping[Call, Standing]
     deliveries: Mapping[str, Delivery]
@@ -64,27 +62,24 @@ def error_of(refusal: Refusal | None) -> dict[str, str] | None:
 
 def registries(facts: Facts) -> list[dict[str, Any]]:
     """Return the document's `registries`: one row per spelling of each entry."""
-    return [
-        {
-            "name": entry.name,
-            "host": registry.host if registry else None,
-            **_registry_row(facts, call_for(entry, registry, facts.settings), registry.host if registry else None),
-        }
-        for entry in facts.settings.registries
-        for registry in entry.registries(facts.instance) or (None,)
-    ]
+    terms = {call: _terms(facts, call) for call in facts.desired.calls}
+    return [_registry_row(facts, each, terms[each.call]) for each in facts.desired.spellings]
 
 
-def _objection(facts: Facts, call: Call, host: str | None) -> Refusal | None:
-    """Return what the registry at *host* has against the credential that is held for *call*."""
-    credential = facts.standings.get(call, Standing()).credential
-    checkup = facts.checkups.get((host, call)) if host is not None else None
-    if credential is None or checkup is None or checkup.issued_at != credential.issued_at:
-        return None
-    return checkup.objection
+def _terms(facts: Facts, call: Call) -> dict[str, Any]:
+    """Return what all rows of *call* say of its credential's life."""
+    standing = facts.standings.get(call, Standing())
+    credential = standing.credential
+    return {
+        "issued_at": facts.at(credential.issued_at) if credential else None,
+        "expires_at": facts.at(credential.expires_at) if credential else None,
+        "renew_at": facts.at(max(standing.due_at, facts.now)) if credential or standing.refusal else None,
+        "failures": standing.failures,
+    }
 
 
-def _registry_row(facts: Facts, call: Call, host: str | None) -> dict[str, Any]:
+def _registry_row(facts: Facts, spelling: Spelling, terms: Mapping[str, Any]) -> dict[str, Any]:
+    call, host = spelling.call, spelling.host
     standing = facts.standings.get(call, Standing())
     credential = standing.credential
     refusal = standing.refusal or _objection(facts, call, host)
@@ -97,14 +92,22 @@ def _registry_row(facts: Facts, call: Call, host: str | None) -> dict[str, Any]:
     else:
         state = "renewing" if call in facts.asking or credential.is_due(facts.now) else "issued"
     return {
+        "name": spelling.entry.name,
+        "host": host,
         "identity": call.identity.label,
         "state": state,
-        "issued_at": facts.at(credential.issued_at) if credential else None,
-        "expires_at": facts.at(credential.expires_at) if credential else None,
-        "renew_at": facts.at(max(standing.due_at, facts.now)) if credential or standing.refusal else None,
-        "failures": standing.failures,
+        **terms,
         "error": error_of(refusal),
     }
+
+
+def _objection(facts: Facts, call: Call, host: str | None) -> Refusal | None:
+    """Return what the registry at *host* has against the credential that is held for *call*."""
+    credential = facts.standings.get(call, Standing()).credential
+    checkup = facts.checkups.get((host, call)) if host is not None else None
+    if credential is None or checkup is None or checkup.issued_at != credential.issued_at:
+        return None
+    return checkup.objection
 
 
 def logins(facts: Facts) -> list[dict[str, Any]]:

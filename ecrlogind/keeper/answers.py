@@ -70,14 +70,19 @@ class Answers:
         directory = self._root / str(uid)
         _make_directory(directory, 0o700)
         _admit(directory, uid, _READ | _WRITE | _ENTER, _READ | _ENTER)
-        for name in _names(directory) - texts.keys():
-            (directory / name).unlink()
-        for host, text in texts.items():
-            if not _HOST.fullmatch(host):
-                raise ValueError("a host that is no file name")
-            content = text.encode("ascii")
-            if not _stands(directory / host, content, uid):
-                _write(directory / host, content, uid)
+        stale = _names(directory) - texts.keys()
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in stale:
+                os.unlink(name, dir_fd=descriptor)
+            for host, text in texts.items():
+                if not _HOST.fullmatch(host):
+                    raise ValueError("a host that is no file name")
+                content = text.encode("ascii")
+                if not _stands(host, content, uid, directory=descriptor):
+                    _write(host, content, uid, directory=descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _acl(uid: int, owner: int, user: int) -> bytes:
@@ -110,30 +115,31 @@ def _standing_acl(place: Path | int) -> bytes | None:
         raise
 
 
-def _stands(path: Path, content: bytes, uid: int) -> bool:
-    """Whether *path* holds *content* and *uid* may read it."""
+def _stands(name: str, content: bytes, uid: int, *, directory: int) -> bool:
+    """Whether *name* in *directory* holds *content* and *uid* may read it."""
     try:
-        if path.read_bytes() != content:
-            return False
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
         return False
-    return uid == os.geteuid() or _standing_acl(path) == _acl(uid, _READ | _WRITE, _READ)
+    with os.fdopen(descriptor, "rb") as file:
+        if file.read(len(content) + 1) != content:
+            return False
+        return uid == os.geteuid() or _standing_acl(descriptor) == _acl(uid, _READ | _WRITE, _READ)
 
 
-def _write(path: Path, content: bytes, uid: int) -> None:
-    """Put *content* at *path*, whole and readable by *uid* from the first moment on.
+def _write(name: str, content: bytes, uid: int, *, directory: int) -> None:
+    """Put *content* at *name* in *directory*, whole and readable by *uid* from the first moment on.
 
     It is not flushed: the state directory is memory, and after a crash nothing of it counts.
     """
-    new = path.with_name(_NEW)
     with suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+        os.unlink(_NEW, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(_NEW, flags, 0o600, dir_fd=directory), "wb") as file:
         file.write(content)
         file.flush()
-        _admit(descriptor, uid, _READ | _WRITE, _READ)
-    new.replace(path)
+        _admit(file.fileno(), uid, _READ | _WRITE, _READ)
+    os.replace(_NEW, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def _make_directory(path: Path, mode: int) -> None:

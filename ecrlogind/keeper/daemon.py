@@ -28,6 +28,7 @@ from ecrlogind.keeper import clock, control
 from ecrlogind.keeper.awaiting import StoppedError, first_settings
 from ecrlogind.keeper.bell import Bell
 from ecrlogind.keeper.host import Host, refusal_of
+from ecrlogind.keeper.memory import share_one_arena
 from ecrlogind.keeper.pace import TICK, Passes
 from ecrlogind.keeper.systemd import Systemd, microseconds
 
@@ -69,6 +70,7 @@ class Daemon:
 
     def run(self) -> int:
         """Keep the host logged in until told to stop; return the exit status."""
+        share_one_arena()
         faulthandler.enable(all_threads=True)  # the watchdog's SIGABRT leaves every stack in the journal
         self._bell.take_signals()
         try:

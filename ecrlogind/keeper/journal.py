@@ -71,7 +71,8 @@ def _journald_reads(environment: Mapping[str, str], descriptor: int) -> bool:
 
 def _clean(text: str) -> str:
     """Return *text* on one printable line of bounded length: servers and file names have a say in it."""
-    return "".join(char if char.isprintable() else "?" for char in text[:_LONGEST])
+    text = text[:_LONGEST]
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 # --- journald

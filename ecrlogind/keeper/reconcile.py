@@ -16,6 +16,7 @@ from ecrlogind.core.credential import Credential, Secret, SinceBoot
 from ecrlogind.core.delivery import Delivery, File
 from ecrlogind.core.desired import Desired, desire
 from ecrlogind.core.events import Event, of_checkup, of_credential, of_refusal, of_report, of_troubles, served_by, where
+from ecrlogind.core.latest import Latest
 from ecrlogind.core.plan import Ask, Known, Plan, Ready, Send, file_of, look_after, plan
 from ecrlogind.core.settings import Destination, Settings
 from ecrlogind.core.standing import Checkup, Standing
@@ -68,6 +69,8 @@ class Reconciler:
         self._asked_at: dict[Call, SinceBoot] = {}
         self._probed: dict[tuple[str, str], Secret] = {}
         self._told = Told()
+        self._desire = Latest(desire)
+        self._with_answers = Latest(with_answers)
 
     def restore(
         self, credentials: Mapping[Call, Credential], deliveries: Iterable[Delivery], instance: Instance | None
@@ -135,9 +138,7 @@ class Reconciler:
         """Return all that a status is derived from."""
         files = self._files()
         return Facts(
-            settings=self._settings,
             desired=self._desired(files),
-            instance=self._instance,
             files=files,
             standings=dict(self._standings),
             deliveries=dict(self._deliveries),
@@ -161,8 +162,8 @@ class Reconciler:
         return plan(desired, known, self._settings.check, now)
 
     def _desired(self, files: Mapping[Destination, File]) -> Desired:
-        desired = desire(self._settings, self._instance)
-        return with_answers(desired, self._settings, self._instance, files, self._accounts.ourselves())
+        desired = self._desire(self._settings, self._instance)
+        return self._with_answers(desired, files, self._accounts.ourselves())
 
     def _files(self) -> dict[Destination, File]:
         """Return where each destination lies. Users are looked up anew each time: they come, go and move."""
@@ -256,7 +257,7 @@ class Reconciler:
             self._tell(event)
 
     def _serves(self, call: Call) -> tuple[str, ...]:
-        return served_by(call, desire(self._settings, self._instance))
+        return served_by(call, self._desire(self._settings, self._instance))
 
     # --- couriers
 

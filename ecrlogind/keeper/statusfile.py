@@ -23,6 +23,17 @@ class StatusFile:
     def write(self, document: Mapping[str, Any]) -> None:
         """Replace the document."""
         try:
-            write_whole(self._path, json.dumps(document, indent=2).encode() + b"\n", 0o644)
+            write_whole(self._path, _text(document).encode(), 0o644)
         except OSError as error:
             self._troubled(error)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    """Return *document* as JSON with a row a line: people and the helper's shell read it so, and it is soon written."""
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {_lines(value)}" for key, value in document.items()) + "\n}\n"
+
+
+def _lines(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return json.dumps(value)
+    return "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in value) + "\n  ]"
