@@ -245,9 +245,9 @@ class Host:
             self.run_pass()
             facts = self.reconciler.facts()
             self.publish(facts)
-            document = self.document(facts, ready=True, problem=None)
-            self.measure(document, timedelta(seconds=time.monotonic() - began))
             if not self.reconciler.busy or time.monotonic() > until:
+                document = self.document(facts, ready=True, problem=None)
+                self.measure(document, timedelta(seconds=time.monotonic() - began))
                 return document
             self._woken.wait(max(until - time.monotonic(), 0))
 
