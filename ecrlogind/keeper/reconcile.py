@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import assert_never
 
 from ecrlogind.core.claims import with_answers
@@ -71,6 +72,7 @@ class Reconciler:
         self._told = Told()
         self._desire = Latest(desire)
         self._with_answers = Latest(with_answers)
+        self._view: tuple[Mapping[Destination, File], Desired] | None = None
 
     def restore(
         self, credentials: Mapping[Call, Credential], deliveries: Iterable[Delivery], instance: Instance | None
@@ -114,8 +116,7 @@ class Reconciler:
             self._take_in(answer)
         for returned in self._couriers.collect():
             self._receive(returned)
-        files = self._files()
-        desired = self._desired(files)
+        files, desired = self._view = self._look_around()
         self._forget_the_undesired(desired, files)
         now = self._clock.since_boot()
         self._tell_troubles(desired, files, now)
@@ -135,10 +136,10 @@ class Reconciler:
         return made.next_at
 
     def facts(self) -> Facts:
-        """Return all that a status is derived from."""
-        files = self._files()
+        """Return all that a status is derived from, as the last pass found it."""
+        files, desired = self._view or self._look_around()
         return Facts(
-            desired=self._desired(files),
+            desired=desired,
             files=files,
             standings=dict(self._standings),
             deliveries=dict(self._deliveries),
@@ -161,20 +162,17 @@ class Reconciler:
         )
         return plan(desired, known, self._settings.check, now)
 
-    def _desired(self, files: Mapping[Destination, File]) -> Desired:
-        desired = self._desire(self._settings, self._instance)
-        return self._with_answers(desired, files, self._accounts.ourselves())
-
-    def _files(self) -> dict[Destination, File]:
-        """Return where each destination lies. Users are looked up anew each time: they come, go and move."""
+    def _look_around(self) -> tuple[Mapping[Destination, File], Desired]:
+        """Return where each destination lies, and what is desired. Users are looked up anew: they come, go and move."""
+        ourselves, find, group = self._accounts.ourselves(), cache(self._accounts.find), cache(self._accounts.group)
         files = {}
         for destination in self._settings.destinations:
             name = destination.user or destination.owner
-            owner = self._accounts.find(name) if name else self._accounts.ourselves()
-            gid = self._accounts.group(destination.group) if destination.group else None
+            owner = find(name) if name else ourselves
+            gid = group(destination.group) if destination.group else None
             if owner is not None and (gid is not None or destination.group is None):
                 files[destination] = file_of(destination, owner, gid)
-        return files
+        return files, self._with_answers(self._desire(self._settings, self._instance), files, ourselves)
 
     def _forget_the_undesired(self, desired: Desired, files: Mapping[Destination, File]) -> None:
         for call in [each for each in self._standings if each not in desired.calls]:
