@@ -396,6 +396,24 @@ def test_what_we_delivered_is_known_as_ours_however_long_the_file_could_not_be_r
     assert world.auths() == {A: auth(world.ecr.given[-1][1])}
 
 
+def test_what_a_courier_delivered_as_the_keeper_died_is_known_as_ours_by_the_next():
+    world = World(registries=[A], destinations=[{"user": "root"}])
+    world.settle()
+    world.clock.up += timedelta(hours=6)
+    first = world.auths()
+    while world.auths() == first:
+        world.reconciler.run_pass()
+    # The keeper hears no report any more, and the credential's file was garbled: another one is to be delivered.
+    world.shelf.credentials.clear()
+    world.start()
+
+    world.settle()
+
+    assert len(world.ecr.given) == 3
+    assert world.states() == {(A, "user:root"): "in_place"}
+    assert world.auths() == {A: auth(world.ecr.given[-1][1])}
+
+
 def test_a_file_that_is_refused_holds_up_no_other_and_heals():
     world = two()
     world.homes.files[CI] = "{ not json"
