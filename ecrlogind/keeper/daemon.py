@@ -24,11 +24,10 @@ from ecrlogind.core.events import REMIND, Event, Level
 from ecrlogind.core.settings import Ready, SettingsError
 from ecrlogind.core.status import Facts, line
 from ecrlogind.core.wire import Refusal
-from ecrlogind.keeper import clock, control
+from ecrlogind.keeper import clock, control, memory
 from ecrlogind.keeper.awaiting import StoppedError, first_settings
 from ecrlogind.keeper.bell import Bell
 from ecrlogind.keeper.host import Host, refusal_of
-from ecrlogind.keeper.memory import share_one_arena
 from ecrlogind.keeper.pace import TICK, Passes
 from ecrlogind.keeper.systemd import Systemd, microseconds
 
@@ -65,12 +64,13 @@ class Daemon:
         self._reloaded_at = -math.inf
         self._reload_wanted = False
         self._passes = 0
+        self._busy = True  # as a start is, whoever is out
         self._crash: BaseException | None = None
         self._failed_start = False
 
     def run(self) -> int:
         """Keep the host logged in until told to stop; return the exit status."""
-        share_one_arena()
+        memory.share_one_arena()
         faulthandler.enable(all_threads=True)  # the watchdog's SIGABRT leaves every stack in the journal
         self._bell.take_signals()
         try:
@@ -163,6 +163,9 @@ class Daemon:
             self._remind_of_problem()
             self._passes += 1
             self._came_round.notify_all()
+            was_busy, self._busy = self._busy, self._host.reconciler.busy
+        if was_busy and not self._busy:
+            memory.give_back()
         now = self._host.clock.since_boot()
         if self._systemd.owes:
             next_at = min(next_at, now + _SAY_AGAIN)
