@@ -1,4 +1,7 @@
-"""run, login, logout: the commands that are a keeper, or ask the one that runs."""
+"""run, login, logout: the commands that are a keeper, or ask the one that runs.
+
+Until an issuer was sent for, nothing is imported that this does not need.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecrlogind.commands.configured import load
 from ecrlogind.commands.places import (
     EXIT_NOT_ALL,
     EXIT_OK,
@@ -19,7 +21,6 @@ from ecrlogind.commands.places import (
     config_file,
     keeper_state,
 )
-from ecrlogind.commands.reading import print_table
 
 if TYPE_CHECKING:
     from ecrlogind.core.settings import Settings
@@ -120,6 +121,7 @@ def _ahead(state: Path) -> Ahead:
 
 
 def _host(options: argparse.Namespace, state: Path, ahead: Ahead | None = None) -> tuple[Host, Settings]:
+    from ecrlogind.commands.configured import load
     from ecrlogind.keeper.host import Host
 
     return Host(config_file(options), state, os.environ, ahead), load(options)
@@ -138,6 +140,8 @@ def _taken(state: Path, taken: Exception) -> Failure:
 
 
 def _print_outcome(document: Mapping[str, Any]) -> int:
+    from ecrlogind.commands.reading import print_table
+
     print_table(document, running=True)
     done = all(login["state"] in ("in_place", "foreign") for login in document["logins"])
     return EXIT_OK if done else EXIT_NOT_ALL

@@ -112,8 +112,10 @@ def rewrite(found: Object, changes: Mapping[str, str | None]) -> str:
         previous = member
 
     keys = [member.key for member in kept]
-    for key in added:
-        at = next((i for i, other in enumerate(keys) if other > key), len(keys))
+    at = 0
+    for key in added:  # in order: none goes before the one that went in last
+        while at < len(keys) and keys[at] <= key:
+            at += 1
         keys.insert(at, key)
     if not keys:
         return EMPTY

@@ -11,19 +11,21 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import botocore.awsrequest
-import botocore.config
-import botocore.credentials
-import botocore.loaders
-import botocore.session
-import botocore.utils
-
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.refusal import Code
 from ecrlogind.issuer import proxies
 from ecrlogind.issuer.instance import Keys, Metadata
+from ecrlogind.issuer.lean import lean
 from ecrlogind.issuer.refusals import failed
 from ecrlogind.issuer.transport import Transport
+
+with lean():
+    import botocore.awsrequest
+    import botocore.config
+    import botocore.credentials
+    import botocore.loaders
+    import botocore.session
+    import botocore.utils
 
 if TYPE_CHECKING:
     import boto3

@@ -10,9 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.config
-
 from ecrlogind.core.credential import Secret
 from ecrlogind.core.identity import Identity
 from ecrlogind.core.refusal import Code
@@ -21,8 +18,13 @@ from ecrlogind.issuer.authorization import read_authorization, server_time
 from ecrlogind.issuer.chain import Chain, keys_of
 from ecrlogind.issuer.classify import classify
 from ecrlogind.issuer.instance import Keys
+from ecrlogind.issuer.lean import lean
 from ecrlogind.issuer.once import Once
 from ecrlogind.issuer.refusals import Failed, failed
+
+with lean():
+    import boto3
+    import botocore.config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

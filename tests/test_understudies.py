@@ -42,3 +42,27 @@ def test_what_is_loaded_already_stays():
         "    import asyncio as again\n"
         "print(again is asyncio, sys.modules['asyncio'] is asyncio)\n"
     ) == ["True", "True"]
+
+
+def test_the_issuer_has_a_client_without_transfers_resources_and_documentation():
+    loaded = run(
+        "import sys\n"
+        "from ecrlogind.issuer import chain, ecr\n"
+        "import boto3\n"
+        "keys = {'aws_access_key_id': 'a', 'aws_secret_access_key': 'b'}\n"
+        "boto3.session.Session(region_name='eu-west-1', **keys).client('ecr').get_authorization_token\n"
+        "print(*sys.modules)\n"
+    )
+
+    assert {"boto3.session", "botocore.client"} <= set(loaded)
+    dear = ("s3transfer", "multiprocessing", "boto3.resources.factory", "botocore.docs.method", "importlib.metadata")
+    assert not [each for each in dear if each in loaded]
+
+
+def test_whoever_asks_the_issuer_s_boto3_for_what_is_left_out_gets_the_real_thing():
+    assert run(
+        "from ecrlogind.issuer import chain, ecr\n"
+        "from s3transfer.manager import TransferConfig, TransferManager\n"
+        "from botocore.docs.service import ServiceDocumenter\n"
+        "print(TransferConfig().max_request_concurrency, TransferManager.__module__, ServiceDocumenter.__module__)\n"
+    ) == ["10", "s3transfer.manager", "botocore.docs.service"]
