@@ -70,8 +70,13 @@ class Asking:
         """Emit every answer, at the latest a moment after the deadline; return whether all parts ran as they should."""
         for number in range(len(self._parts)):
             self._waiting.put(number)
-        for _ in range(min(MOST_AT_ONCE, len(self._parts))):
-            threading.Thread(target=self._work, daemon=True).start()
+        for running in range(min(MOST_AT_ONCE, len(self._parts))):
+            try:
+                threading.Thread(target=self._work, daemon=True).start()
+            except RuntimeError:  # so it tells EAGAIN: those that run do the work of all
+                if not running:
+                    raise
+                break
         open_parts = set(range(len(self._parts)))
         answered: set[object] = set()
         while open_parts:

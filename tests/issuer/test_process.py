@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 import sys
@@ -60,6 +61,18 @@ def test_a_hundred_calls_are_answered(host):
 
     assert {each.call for each in issued} == set(calls)
     assert len(host.aws.calls(service="sts")) == 50
+
+
+def test_calls_that_no_thread_is_left_for_are_made_by_those_that_run(host):
+    need(shutil.which("strace"), "strace")
+    roles = [Identity(roles=(f"arn:aws:iam::222233334444:role/r{number}",)) for number in range(8)]
+    calls = [Call(role, "eu-west-1") for role in roles]
+    no_more = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=clone,clone3:error=EAGAIN:when=4+"]
+
+    answers, stderr = Issuer(host.question(*calls, deadline=timedelta(seconds=60)), [*no_more, *COMMAND]).rest()
+
+    assert stderr == ""
+    assert {each.call for each in answers if isinstance(each, Issued)} == set(calls), answers
 
 
 def test_what_hangs_where_no_socket_can_be_closed_is_answered_for(host):
