@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ PACE = 0.25
 # How long one connect, and the first request for a token, may take; each next request gets twice the time.
 CONNECT_PATIENCE = 1.0
 FIRST_PATIENCE = 2.0
+# How long the identity document may take, which is there in milliseconds: calls that can do without wait for it.
+DOCUMENT_PATIENCE = 5.0
 
 # The token serves for this one question: a few requests within the deadline.
 TOKEN_LIFE = "300"  # noqa: S105  seconds
@@ -143,7 +146,8 @@ class Metadata:
         return failed(code, f"{self._where} cannot be reached: {reason_of(error)}")
 
     def _read_document(self) -> Instance:
-        document = self._json("the identity document", "/latest/dynamic/instance-identity/document")
+        what, path = "the identity document", "/latest/dynamic/instance-identity/document"
+        document = self._parsed(what, self._get(what, path, patience=DOCUMENT_PATIENCE))
         try:
             account, region, instance = (document[key] for key in ("accountId", "region", "instanceId"))
             check_account(account)
@@ -180,9 +184,6 @@ class Metadata:
             raise self._malformed("its credentials are incomplete")
         return Keys(str(access), Secret(str(secret)), Secret(str(token)))
 
-    def _json(self, what: str, path: str) -> dict[str, Any]:
-        return self._parsed(what, self._get(what, path))
-
     def _parsed(self, what: str, reply: Reply) -> dict[str, Any]:
         self._expect_ok(what, reply)
         try:
@@ -193,12 +194,13 @@ class Metadata:
             raise self._malformed(f"{what} is no JSON object")
         return found
 
-    def _get(self, what: str, path: str) -> Reply:
+    def _get(self, what: str, path: str, *, patience: float = math.inf) -> Reply:
         token = self.token()
+        until = min(self._deadline.at, time.monotonic() + patience)
         try:
-            with dial(self._url.hostname or "", port_of(self._url), self._deadline.at) as sock:
+            with dial(self._url.hostname or "", port_of(self._url), until) as sock:
                 headers = {"X-aws-ec2-metadata-token": token.reveal()}
-                return self._exchange(sock, "GET", path, headers, until=self._deadline.at)
+                return self._exchange(sock, "GET", path, headers, until=until)
         except (http.client.HTTPException, TooLarge) as error:
             raise self._not_http(error) from None
         except OSError as error:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from ecrlogind.core.identity import Identity
-from ecrlogind.core.wire import Call, Issued, NoInstance, Probe
+from ecrlogind.core.identity import HOST, Identity
+from ecrlogind.core.wire import Call, Issued, NoInstance, Probe, Refused
 from standin import Fault
 
 from .conftest import EU
@@ -72,6 +72,15 @@ def test_an_identity_document_that_drips_is_given_up_in_time(host):
 
     assert isinstance(answer, NoInstance)
     assert answer.refusal.code == "imds_unreachable"
+
+
+def test_an_identity_document_that_drips_does_not_hold_up_what_can_do_without(host):
+    with host.aws.fault(Fault(service="imds", action="document", **DRIP)):
+        answers = host.ask(EU, Call(HOST, "self"), deadline=timedelta(seconds=20))
+
+    assert [each.call for each in answers if isinstance(each, Issued)] == [EU]
+    [refused] = [each for each in answers if isinstance(each, Refused)]
+    assert (refused.call.region, refused.refusal.code) == ("self", "imds_unreachable")
 
 
 @pytest.mark.parametrize(
