@@ -243,7 +243,8 @@ class _Place:
         if host in wish.logins and not self.by_helper:
             if self.keeps(was, known):
                 return {}
-            return {host: wish.logins[host], **dict.fromkeys(twins(host))}
+            there = self.document.auths.members if self.document.auths else ()
+            return {host: wish.logins[host], **{key: None for key in twins(host) if key in there}}
         ours = {key for key in (host, *twins(host)) if self._is_ours(key)}
         return dict.fromkeys(ours)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 from ecrlogind.core.duration import span
 
@@ -34,6 +35,7 @@ def table(document: Mapping[str, Any], now: datetime, paint: Paint = plain, *, r
     lines = [*_head(document, now, paint, running=running), ""]
     rows: list[tuple[str, ...]] = [("REGISTRY", "DESTINATION", "LOGIN", "IDENTITY", "RENEWAL", "EXPIRES")]
     notes: list[tuple[str, ...]] = [()]
+    relative = cache(lambda moment: _relative(moment, now))  # those of one credential are the same in many rows
     by_name = {(each["name"], each["host"]): each for each in document["registries"]}
     for login in document["logins"]:
         registry = by_name.get((login["registry"], login["host"]), {})
@@ -43,8 +45,8 @@ def table(document: Mapping[str, Any], now: datetime, paint: Paint = plain, *, r
                 login["destination"],
                 login["state"],
                 registry.get("identity") or "",
-                _relative(registry.get("renew_at"), now),
-                _relative(registry.get("expires_at"), now),
+                relative(registry.get("renew_at")),
+                relative(registry.get("expires_at")),
             )
         )
         notes.append(tuple(_reasons(login, registry)))
