@@ -1,6 +1,6 @@
 """boto3 without what it imports and we never use: transfers to S3, resources, documentation, other packages' versions.
 
-That is a third of the time that it takes to load, and 60 files.
+That is a third of the time that it takes to load, and of the files.
 """
 
 from __future__ import annotations
