@@ -44,18 +44,25 @@ def first_settings(host: Host, systemd: Systemd, bell: Bell) -> Settings:
 def _wait_for_others(
     host: Host, systemd: Systemd, bell: Bell, *, seen: object, error: SettingsError, until: float
 ) -> None:
-    """Return once the files are others than *seen*, or somebody wants them read again; else raise *error*."""
+    """Return once the files are others than *seen*, or somebody wants them read again; else raise *error*.
+
+    What differs must have stood still from one look to the next: it may just be being written, and half of it, or none,
+    may be settings too.
+    """
     poll = select.poll()
     poll.register(bell, select.POLLIN)
     problem = refusal_of(error)
+    before = seen
     while systemd.present and time.monotonic() < until:
         _tell(host, systemd, problem)
         poll.poll(_LOOK / timedelta(milliseconds=1))
         signals = bell.hear()
         if signals & {signal.SIGTERM, signal.SIGINT}:
             raise StoppedError
-        if signal.SIGHUP in signals or host.fingerprint() != seen:
+        now = host.fingerprint()
+        if signal.SIGHUP in signals or (now != seen and now == before):
             return
+        before = now
     raise error
 
 

@@ -16,6 +16,7 @@ from ecrlogind.core.credential import Secret
 from ecrlogind.core.identity import Identity
 from ecrlogind.core.wire import Call, Instance, Issued, NoInstance, Probe, Probed, Refused, decode_answer
 from standin import Fault
+from tests.support.keeper import until
 from tests.support.need import need
 
 from .conftest import COMMAND, EU, RUN, US, Issuer
@@ -113,9 +114,15 @@ def test_a_credential_process_that_hangs_is_ended_with_all_it_started(host, tmp_
 
     assert refusal.code == "deadline"
     for pid in pids.read_text().split():
-        # Its parent is gone: it is a zombie until whoever inherits it looks, if not gone already.
-        stat = Path(f"/proc/{pid}/stat")
-        assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+        until(lambda pid=pid: has_ended(Path(f"/proc/{pid}/stat")), f"the end of {pid}")
+
+
+def has_ended(stat):
+    """Whether a process is no more: its parent is gone, so it is a zombie until whoever inherits it looks."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_one_connected_socket_serves_for_question_and_answers(host):

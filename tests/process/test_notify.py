@@ -3,7 +3,9 @@
 import contextlib
 import os
 import pwd
+import random
 import signal
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.support.keeper import until
 
 HANG = Fault(service="ecr", behaviour="hang")
 OWN = "111122223333.dkr.ecr.eu-west-1.amazonaws.com"
+OTHER = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
 
 
 # A user database that answers when it likes, as that of a dead LDAP server does: not while the test has the file there.
@@ -74,6 +77,26 @@ def test_it_stops_while_it_waits_for_right_settings(keeper, notify_socket):
 
     with keeper.running():
         notify_socket.read_until(b"EXTEND_TIMEOUT_USEC")
+        assert keeper.stop() == 0
+
+
+def test_settings_that_are_just_being_written_are_waited_for(keeper, notify_socket):
+    keeper.write_settings([OWN])
+    right = keeper.config.read_text()
+    keeper.config.write_text("registries = 1\n")
+    keeper.environment["NOTIFY_SOCKET"] = notify_socket.path
+
+    with keeper.running():
+        notify_socket.read_until(b"EXTEND_TIMEOUT_USEC")
+        # Longer than several looks, settings stand there that are not wrong and not what somebody is writing.
+        ends_at = time.monotonic() + 2.5
+        while time.monotonic() < ends_at:
+            keeper.config.write_text(right.replace(OWN, OTHER) + "#" * random.randrange(1000))
+            time.sleep(0.05)
+        keeper.config.write_text(right)
+        notify_socket.read_until(b"READY=1")
+
+        assert set(keeper.states()) == {OWN}
         assert keeper.stop() == 0
 
 
