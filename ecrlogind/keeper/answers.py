@@ -118,7 +118,7 @@ def _standing_acl(place: Path | int) -> bytes | None:
 def _stands(name: str, content: bytes, uid: int, *, directory: int) -> bool:
     """Whether *name* in *directory* holds *content* and *uid* may read it."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
         return False
     with os.fdopen(descriptor, "rb") as file:

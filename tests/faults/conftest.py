@@ -16,6 +16,12 @@ def story(private_path, aws):
 
 
 @pytest.fixture
+def hits_one(story):
+    """Let the fault hit destination ``one`` and no other."""
+    story.affects(destination="one")
+
+
+@pytest.fixture
 def couriers(story):
     """Return what runs the story's couriers behind another program."""
     place = story.directory / "python"

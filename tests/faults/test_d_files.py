@@ -15,10 +15,7 @@ from tests.support.rows import row
 from tests.support.shell import run, shell
 from tests.support.story import FOREIGN, SOUND
 
-
-@pytest.fixture(autouse=True)
-def _affected(story):
-    story.affects(destination="one")
+pytestmark = pytest.mark.usefixtures("hits_one")
 
 
 @row(

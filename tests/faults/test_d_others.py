@@ -20,9 +20,7 @@ from tests.support.story import FOREIGN, SOUND, VICTIM
 BOTH = {SOUND, VICTIM}
 
 
-@pytest.fixture(autouse=True)
-def _affected(story):
-    story.affects(destination="one")
+pytestmark = pytest.mark.usefixtures("hits_one")
 
 
 def ours(story, name="one"):

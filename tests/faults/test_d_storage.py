@@ -13,10 +13,7 @@ from tests.support.rows import row
 from tests.support.shell import shell
 from tests.support.story import FOREIGN, SOUND
 
-
-@pytest.fixture(autouse=True)
-def _affected(story):
-    story.affects(destination="one")
+pytestmark = pytest.mark.usefixtures("hits_one")
 
 
 def on_tmpfs(story, *options):

@@ -18,7 +18,7 @@ from tests.support.canary import descendants
 from tests.support.interposed import meeting
 from tests.support.need import need
 from tests.support.notify import NotifySocket
-from tests.support.processes import children
+from tests.support.processes import children, state_of
 from tests.support.rows import row
 from tests.support.sleeper import FAKETIME, Sleeper
 from tests.support.story import FOREIGN, IN_EU, SOUND, VICTIM
@@ -37,14 +37,6 @@ def systemd(story):
 
 def sound_is_in_place(story):
     return {story.state(SOUND, name) for name in ("one", "two")} == {"in_place"}
-
-
-def state_of(pid):
-    """Return the letter of a process's state; one that has ended may be Z until whoever inherited it looks."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
 
 
 def beside(story):

@@ -18,6 +18,7 @@ from ecrlogind.core.wire import Call, Instance, Issued, NoInstance, Probe, Probe
 from standin import Fault
 from tests.support.keeper import until
 from tests.support.need import need
+from tests.support.processes import state_of
 
 from .conftest import COMMAND, EU, RUN, US, Issuer
 
@@ -114,15 +115,8 @@ def test_a_credential_process_that_hangs_is_ended_with_all_it_started(host, tmp_
 
     assert refusal.code == "deadline"
     for pid in pids.read_text().split():
-        until(lambda pid=pid: has_ended(Path(f"/proc/{pid}/stat")), f"the end of {pid}")
-
-
-def has_ended(stat):
-    """Whether a process is no more: its parent is gone, so it is a zombie until whoever inherits it looks."""
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+        # Its parent is gone: it is a zombie until whoever inherits it looks, if not gone already.
+        until(lambda pid=pid: state_of(pid) in "ZX", f"the end of {pid}")
 
 
 def test_one_connected_socket_serves_for_question_and_answers(host):

@@ -17,6 +17,7 @@ from ecrlogind.core.remembered import MOST
 from tests.support.canary import descendants
 from tests.support.keeper import until
 from tests.support.need import need
+from tests.support.processes import state_of
 from tests.support.sleeper import FAKETIME, Sleeper
 
 REGIONS = [
@@ -65,7 +66,7 @@ def needs(keeper, *, as_before=None):
 
 def _look(keeper):
     process = Path(f"/proc/{keeper.process.pid}")
-    states = [_state(pid) for pid in descendants(keeper.process.pid)]
+    states = [state_of(pid) for pid in descendants(keeper.process.pid)]
     if set(states) - {"Z", ""}:
         return None
     told = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
@@ -75,13 +76,6 @@ def _look(keeper):
         threads=int(told["Threads"]),
         zombies=states.count("Z"),
     )
-
-
-def _state(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
 
 
 def files_of(keeper):

@@ -1,6 +1,7 @@
 """What runs on this machine."""
 
 import os
+from pathlib import Path
 
 
 def children(parent, name):
@@ -18,3 +19,11 @@ def children(parent, name):
             if ppid == parent and name in words:
                 found.append(int(entry))
     return found
+
+
+def state_of(pid):
+    """Return the state of a process as one letter, Z while nobody has waited for its end; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
